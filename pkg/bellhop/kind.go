@@ -1,0 +1,162 @@
+package bellhop
+
+import (
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strings"
+)
+
+// Verification is what an endpoint's requests are known by.
+type Verification string
+
+// The verifications. Path is the weakest: whoever knows the URL is believed.
+const (
+	BySignature Verification = "signature"
+	ByToken     Verification = "token"
+	ByPath      Verification = "path"
+)
+
+// Kind is a plug-in's manifest: everything the rest of the program knows of it. T is Source or Provider.
+// Define makes one; there is no other way to construct what it describes.
+type Kind[T any] struct {
+	// Name is how configuration spells it, lower case with dashes. Aliases are other spellings. Names are
+	// compared without regard to case.
+	Name    string
+	Aliases []string
+	// Summary is one line for lists and documentation.
+	Summary string
+	// Settings is the type that the settings decode into, for documentation.
+	Settings reflect.Type
+	// Source says what only sources have.
+	Source SourceTraits
+	// Provider says what only providers have.
+	Provider ProviderTraits
+
+	build func(Setup) (T, error)
+}
+
+// SourceTraits are the facts of a kind of sender that the receiver and the configuration need.
+type SourceTraits struct {
+	// Verification is what the kind's requests are known by when nothing else is configured.
+	Verification Verification
+	// Lenient: flux-recv accepted this sender unsigned, and its files keep that; see Setup.Lenient.
+	Lenient bool
+	// Repeats: two deliveries of different events may be equal to the byte (Quay, generic), so a digest of
+	// the body says nothing about duplicates.
+	Repeats bool
+	// Credentials are headers that hold the sender's secret or signature beyond the usual ones; they are
+	// not kept with the event.
+	Credentials []string
+	// Sign makes the headers of a request as the sender would: for `bellhop send` and for tests. It may
+	// replace nothing but headers.
+	Sign func(key Secret, h http.Header, body []byte)
+	// EventHeader names the header that carries Event.Type, for `bellhop send --event`; empty if the body does.
+	EventHeader string
+	// DeliveryHeader names the header that carries Event.DeliveryID, for `bellhop send`; empty if none does. It
+	// is set before Sign is called.
+	DeliveryHeader string
+}
+
+// ProviderTraits are the facts of a kind of destination that the notifier and the configuration need.
+type ProviderTraits struct {
+	// Rate is the vendor's documented rate; used when the user sets none. Zero: unlimited.
+	Rate Rate
+}
+
+// Setup is what a plug-in is built from.
+type Setup struct {
+	// Name is the endpoint's or provider's configured name.
+	Name string
+	// Decode fills a pointer to the plug-in's settings from the configuration and the secrets, strictly.
+	Decode func(into any) error
+	// Logger is for what a person should see; nothing secret goes there.
+	Logger *slog.Logger
+
+	// Keys are an endpoint's keys, at least one, none empty. Any of them verifies. (Sources.)
+	Keys []Secret
+	// Lenient is set for flux-recv files when the kind has that trait: what carries no signature is
+	// accepted, a present one is verified. (Sources.)
+	Lenient bool
+
+	// Client is the provider's own client: proxy, certificates, limits and redirects are settled in it.
+	// (Providers.)
+	Client *http.Client
+}
+
+// Define makes the manifest of a plug-in. The settings are decoded strictly over a copy of defaults; build
+// checks them and makes the plug-in. It does no I/O and starts nothing: validation builds and forgets.
+// Problems that it returns carry paths relative to its settings (see Wrong).
+//
+// Settings are a struct with these tags:
+//
+//	yaml:"name"    the key in the file
+//	secret:"key"   the key in the Secret named by secretRef; it overrides the file. A field of type Secret
+//	               that has no yaml tag can only come from there.
+//	doc:"…"        one line for the documentation
+//
+// Scalars may implement encoding.TextUnmarshaler (Size, Rate do); time.Duration is written as 15s.
+func Define[T, S any](name, summary string, defaults S, build func(Setup, S) (T, error), traits ...any) Kind[T] {
+	k := Kind[T]{Name: name, Summary: summary, Settings: reflect.TypeFor[S]()}
+	for _, t := range traits {
+		switch t := t.(type) {
+		case SourceTraits:
+			k.Source = t
+		case ProviderTraits:
+			k.Provider = t
+		case Aliases:
+			k.Aliases = t
+		default:
+			panic("bellhop: Define(" + name + "): a trait is SourceTraits, ProviderTraits or Aliases")
+		}
+	}
+	k.build = func(setup Setup) (T, error) {
+		settings := defaults
+		if setup.Decode != nil {
+			if err := setup.Decode(&settings); err != nil {
+				var zero T
+				return zero, err
+			}
+		}
+		return build(setup, settings)
+	}
+	return k
+}
+
+// Aliases are other spellings of a kind's name, given to Define.
+type Aliases []string
+
+// Build makes the plug-in, or says everything that is wrong with its settings. When err holds warnings only,
+// the plug-in is usable.
+func (k Kind[T]) Build(setup Setup) (T, error) {
+	if setup.Logger == nil {
+		setup.Logger = slog.New(slog.DiscardHandler)
+	}
+	return k.build(setup)
+}
+
+// Catalog is the set of plug-ins that a program knows. It is handed around as a value.
+type Catalog struct {
+	Sources   []Kind[Source]
+	Providers []Kind[Provider]
+}
+
+// Source finds a kind by name or alias, whatever the case.
+func (c Catalog) Source(name string) (Kind[Source], bool) { return find(c.Sources, name) }
+
+// Provider finds a kind by name or alias, whatever the case.
+func (c Catalog) Provider(name string) (Kind[Provider], bool) { return find(c.Providers, name) }
+
+func find[T any](kinds []Kind[T], name string) (Kind[T], bool) {
+	for _, k := range kinds {
+		if strings.EqualFold(k.Name, name) {
+			return k, true
+		}
+		for _, a := range k.Aliases {
+			if strings.EqualFold(a, name) {
+				return k, true
+			}
+		}
+	}
+	return Kind[T]{}, false
+}
