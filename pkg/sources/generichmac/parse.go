@@ -1,0 +1,171 @@
+package generichmac
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/sources/internal/describe"
+	"github.com/bellhop-dev/bellhop/pkg/sources/internal/git"
+	"github.com/bellhop-dev/bellhop/pkg/sources/internal/payload"
+	"github.com/bellhop-dev/bellhop/pkg/sources/internal/text"
+)
+
+// Parse makes one event of every request.
+func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
+	mediaType := payload.MediaType(r)
+	if mediaType == "application/x-www-form-urlencoded" {
+		if p := bellhop.FormPayload(r.Body); p != nil {
+			return understood(p)
+		}
+	}
+	switch {
+	case payload.IsJSON(mediaType):
+		return understood(r.Body)
+	case mediaType == "" && payload.IsJSONText(r.Body):
+		return understood(r.Body)
+	}
+	e := bellhop.Event{Reason: "Event"}
+	if utf8.Valid(r.Body) {
+		line := text.Line(string(r.Body))
+		e.Message = text.Escape(line)
+		describe.Other(&e, orThe(line, "an empty message"), "")
+		if e.Message == "" {
+			e.Message = e.Title
+		}
+	} else {
+		describe.Other(&e, fmt.Sprintf("%d bytes of %s", len(r.Body), orThe(mediaType, "unknown type")), "")
+	}
+	return []bellhop.Event{e}, nil
+}
+
+// message is what is understood of JSON from anybody. Fields are texts where senders differ: a commit is a
+// hash here and an object there.
+type message struct {
+	// A Flux event: https://fluxcd.io/flux/components/notification/events/#event-structure
+	InvolvedObject struct {
+		APIVersion      string `json:"apiVersion"`
+		Kind            string `json:"kind"`
+		Namespace       string `json:"namespace"`
+		Name            string `json:"name"`
+		UID             string `json:"uid"`
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"involvedObject"`
+	Metadata            map[string]string `json:"metadata"`
+	ReportingController payload.Text      `json:"reportingController"`
+	ReportingInstance   payload.Text      `json:"reportingInstance"`
+
+	Severity payload.Text `json:"severity"`
+	Reason   payload.Text `json:"reason"`
+	Title    payload.Text `json:"title"`
+	Summary  payload.Text `json:"summary"`
+	Message  payload.Text `json:"message"`
+	Text     payload.Text `json:"text"`
+	Link     payload.Text `json:"link"`
+	URL      payload.Text `json:"url"`
+	Compare  payload.Text `json:"compare"`
+	Type     payload.Text `json:"type"`
+	Event    payload.Text `json:"event"`
+	Action   payload.Text `json:"action"`
+	ID       payload.Text `json:"id"`
+
+	Ref    payload.Text `json:"ref"`
+	Branch payload.Text `json:"branch"`
+	Tag    payload.Text `json:"tag"`
+	Before payload.Text `json:"before"`
+	After  payload.Text `json:"after"`
+	Commit payload.Text `json:"commit"`
+	Head   struct {
+		ID payload.Text `json:"id"`
+	} `json:"head_commit"`
+	Repository struct {
+		FullName payload.Text `json:"full_name"`
+		Name     payload.Text `json:"name"`
+		CloneURL payload.Text `json:"clone_url"`
+		SSHURL   payload.Text `json:"ssh_url"`
+		HTMLURL  payload.Text `json:"html_url"`
+		URL      payload.Text `json:"url"`
+	} `json:"repository"`
+	Sender struct {
+		Login payload.Text `json:"login"`
+	} `json:"sender"`
+	Pusher struct {
+		Name payload.Text `json:"name"`
+	} `json:"pusher"`
+	Actor payload.Text `json:"actor"`
+	User  payload.Text `json:"user"`
+}
+
+func understood(body []byte) ([]bellhop.Event, error) {
+	var m message
+	if err := payload.Decode(body, &m); errors.Is(err, payload.ErrShape) {
+		payload.Salvage(body, &m)
+	} else if err != nil {
+		return nil, err
+	}
+	e := bellhop.Event{
+		Type:   orThe(string(m.Type), string(m.Event)),
+		Action: string(m.Action),
+		Actor:  first(m.Sender.Login, m.Pusher.Name, m.Actor, m.User),
+		Before: git.Hash(string(m.Before)),
+		Commit: orThe(git.Hash(string(m.After)), first(m.Commit, m.Head.ID)),
+		Repo: bellhop.Repo{
+			Name:    first(m.Repository.FullName, m.Repository.Name),
+			HTTPURL: first(m.Repository.CloneURL, m.Repository.URL),
+			SSHURL:  string(m.Repository.SSHURL),
+			WebURL:  text.Web(string(m.Repository.HTMLURL), string(m.Repository.URL)),
+		},
+		Reason: text.Camel(orThe(string(m.Reason), orThe(string(m.Type), string(m.Event))+" "+string(m.Action))),
+	}
+	git.SetRef(&e, string(m.Ref))
+	e.Branch, e.Tag = orThe(e.Branch, string(m.Branch)), orThe(e.Tag, string(m.Tag))
+	e.Link = text.Web(string(m.Link), string(m.Compare), string(m.URL), e.Repo.WebURL)
+	if strings.EqualFold(string(m.Severity), "error") {
+		e.Severity = bellhop.Error
+	}
+	note := first(m.Message, m.Text, m.Summary)
+	phrase := first(m.Title, m.Summary, m.Message, m.Text)
+	if o := m.InvolvedObject; o.Kind != "" && o.Name != "" {
+		flux(&e, &m)
+		object := strings.ToLower(o.Kind) + "/" + o.Name // as Flux itself writes it
+		if o.Namespace != "" {
+			object += "." + o.Namespace
+		}
+		phrase = strings.TrimSpace(object + " " + text.Words(e.Reason))
+		if line := text.Line(string(m.Message)); line != "" {
+			phrase = object + ": " + line
+		}
+	}
+	e.Message = text.Body(note)
+	describe.Other(&e, orThe(text.Line(phrase), orThe(text.Words(e.Type+" "+e.Action), "event")), "")
+	return []bellhop.Event{e}, nil
+}
+
+// flux copies a Flux event as it is.
+func flux(e *bellhop.Event, m *message) {
+	o := m.InvolvedObject
+	e.Kind = bellhop.KindFlux
+	e.InvolvedObject = bellhop.ObjectReference{
+		APIVersion: o.APIVersion, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion,
+	}
+	e.Metadata = m.Metadata
+	e.ReportingController, e.ReportingInstance = string(m.ReportingController), string(m.ReportingInstance)
+}
+
+func first(texts ...payload.Text) string {
+	for _, t := range texts {
+		if t != "" {
+			return string(t)
+		}
+	}
+	return ""
+}
+
+func orThe(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
