@@ -1,0 +1,224 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/config/strict"
+	"github.com/bellhop-dev/bellhop/pkg/httpsend"
+	"github.com/bellhop-dev/bellhop/pkg/route"
+)
+
+// Loader makes snapshots from files.
+type Loader struct {
+	// Config is a file, or a directory whose *.yaml and *.yml count as one configuration.
+	Config string
+	// Secrets is the directory of key files and of mounted Secrets, NAME/KEY. It may be empty or missing.
+	Secrets string
+	// Catalog is what sources and providers there are.
+	Catalog bellhop.Catalog
+	// Logger is handed to sources and providers. nil: they are silent.
+	Logger *slog.Logger
+	// Client makes a provider's client; nil: httpsend.NewClient.
+	Client func(httpsend.Options) (*http.Client, error)
+
+	// looked is where the last Load looked for files.
+	looked atomic.Pointer[[]string]
+}
+
+// attempts bounds how often a Load begins again because the files moved under it, each time after a pause
+// that is longer by patience: under half a second in all.
+const (
+	attempts = 20
+	patience = 2 * time.Millisecond
+)
+
+// Load reads, checks and builds the configuration. It changes nothing and starts nothing. The problems are
+// all there are, in the order of the files; the snapshot may be used to serve only if none is fatal. What is
+// whole of a broken one is in it all the same, for those who just look.
+//
+// A Load that files moved under begins again, so that no snapshot is half old, half new. If they never hold
+// still that is a fatal problem.
+func (l *Loader) Load() (*Snapshot, bellhop.Problems) {
+	for i := range attempts {
+		<-time.After(time.Duration(i) * patience)
+		load := l.begin()
+		snapshot := load.run()
+		looked := load.files.paths()
+		l.looked.Store(&looked)
+		if !load.files.moved() {
+			return snapshot, load.sorted()
+		}
+	}
+	return NewSnapshot("", nil, nil, nil), bellhop.Problems{{File: l.Config, Message: "the files change while they are read: let them rest"}}
+}
+
+// Paths are what to watch for changes: the configuration, the secrets, and every file that the last Load
+// looked for.
+func (l *Loader) Paths() []string {
+	paths := []string{l.Config}
+	if l.Secrets != "" {
+		paths = append(paths, l.Secrets)
+	}
+	if looked := l.looked.Load(); looked != nil {
+		paths = append(paths, *looked...)
+	}
+	return paths
+}
+
+// load is one Load under way.
+type load struct {
+	*Loader
+	files    *files
+	problems bellhop.Problems
+	// order is the files' places in the order of the problems.
+	order map[string]int
+
+	model model
+	// secrets are the Secrets read so far.
+	secrets map[string]mounted
+	// What is taken, and where: names and fingerprints.
+	endpoints   map[string]place
+	providers   map[string]place
+	fingerprint map[string]place
+	// names are the endpoints', sorted.
+	names []string
+}
+
+type mounted struct {
+	keys map[string][]byte
+	err  error
+}
+
+// model is what the documents of all dialects say, in the order of the files.
+type model struct {
+	endpoints []*endpointSpec
+	providers []*providerSpec
+	routes    []*routeSpec
+}
+
+// place is where something is written.
+type place struct {
+	file, path string
+	node       *yaml.Node
+}
+
+// problem makes a fatal problem of something at path inside p.
+func (p place) problem(path, format string, args ...any) bellhop.Problem {
+	return p.locate(bellhop.Problems{bellhop.Wrong(path, format, args...)})[0]
+}
+
+// warning makes a warning about something at path inside p.
+func (p place) warning(path, format string, args ...any) bellhop.Problem {
+	return p.locate(bellhop.Problems{bellhop.Doubtful(path, format, args...)})[0]
+}
+
+func (p place) locate(ps bellhop.Problems) bellhop.Problems {
+	return strict.Locate(p.file, p.path, p.node, ps)
+}
+
+func (p place) position() bellhop.Problem {
+	return bellhop.Problem{File: p.file, Line: p.node.Line, Col: p.node.Column, Path: p.path}
+}
+
+// String is what a message calls the place.
+func (p place) String() string {
+	return fmt.Sprintf("%s:%d:%d %s", p.file, p.node.Line, p.node.Column, p.path)
+}
+
+func (l *Loader) begin() *load {
+	return &load{
+		Loader:      l,
+		files:       newFiles(l.Config, l.Secrets),
+		order:       map[string]int{},
+		secrets:     map[string]mounted{},
+		endpoints:   map[string]place{},
+		providers:   map[string]place{},
+		fingerprint: map[string]place{},
+	}
+}
+
+func (l *load) report(ps ...bellhop.Problem) { l.problems = append(l.problems, ps...) }
+
+func (l *load) run() *Snapshot {
+	l.readDocuments()
+	l.nameEndpoints()
+	l.names = sortedKeys(l.endpoints)
+	l.nameProviders()
+	rules := l.buildRules()
+	plan := l.plans(rules)
+	var providers []*Provider
+	for _, spec := range l.model.providers {
+		if p := l.buildProvider(spec); p != nil {
+			providers = append(providers, p)
+		}
+	}
+	var endpoints []*Endpoint
+	for _, spec := range l.model.endpoints {
+		if ep := l.buildEndpoint(spec); ep != nil {
+			ep.Plan = plan(spec)
+			endpoints = append(endpoints, ep)
+		}
+	}
+	l.checkUse(rules, plan)
+	var named []*route.Rule
+	for _, r := range rules {
+		if r.spec != nil {
+			named = append(named, r.Rule)
+		}
+	}
+	return NewSnapshot(l.files.hash(), endpoints, providers, named)
+}
+
+func (l *load) readDocuments() {
+	paths, err := l.files.configFiles()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		l.report(bellhop.Problem{File: l.Config, Message: "no such file or directory: name the configuration with --config or BELLHOP_CONFIG"})
+	case err != nil:
+		l.report(bellhop.Problem{File: l.Config, Message: "reading the configuration: " + err.Error()})
+	}
+	for i, path := range paths {
+		l.order[path] = i
+		data, err := l.files.content(path, maxConfigFile)
+		if err != nil {
+			l.report(bellhop.Problem{File: path, Message: "reading the configuration: " + err.Error()})
+			continue
+		}
+		docs, ps := strict.Parse(path, data)
+		l.report(ps...)
+		for _, doc := range docs {
+			l.readDocument(place{path, "", doc})
+		}
+	}
+}
+
+// sorted are the problems in the order of the files and their lines; those without a line come last.
+func (l *load) sorted() bellhop.Problems {
+	line := func(p bellhop.Problem) int {
+		if p.Line == 0 {
+			return 1 << 30
+		}
+		return p.Line
+	}
+	file := func(p bellhop.Problem) int {
+		if i, ok := l.order[p.File]; ok {
+			return i
+		}
+		return len(l.order)
+	}
+	slices.SortStableFunc(l.problems, func(a, b bellhop.Problem) int {
+		return cmp.Or(cmp.Compare(file(a), file(b)), cmp.Compare(line(a), line(b)), cmp.Compare(a.Col, b.Col))
+	})
+	return l.problems
+}
