@@ -1,0 +1,164 @@
+// Package notifier is HTTP out, and whatever else providers speak: for each provider it takes deliveries from
+// the queue, sends them in the provider's words and at its pace, and settles each by what came of it. How
+// long and how often something is tried is decided here (judge.go) and nowhere else.
+//
+// No provider waits for another. Each has a sender of its own; further ones, up to its concurrency, are
+// borrowed from a pool that all share, so that a slow provider may fill the pool and still delays nobody.
+package notifier
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/config"
+	"github.com/bellhop-dev/bellhop/pkg/route"
+	"github.com/bellhop-dev/bellhop/pkg/telemetry"
+)
+
+// Options are what a Notifier needs. Queue and Metrics are required.
+type Options struct {
+	Queue   bellhop.Queue
+	Metrics *telemetry.Metrics
+	Logger  *slog.Logger
+	// Pool is how many deliveries may be under way beyond the one that every provider always may have; 64 if zero.
+	Pool int
+	// Grace is how long deliveries in hand may finish once stopping began; 5 s if zero.
+	Grace time.Duration
+}
+
+// Notifier runs the providers of a snapshot.
+type Notifier struct {
+	queue   bellhop.Queue
+	metrics *telemetry.Metrics
+	logger  *slog.Logger
+	pool    chan struct{}
+	grace   time.Duration
+
+	words atomic.Pointer[map[string]*route.Message] // by route
+
+	mu      sync.Mutex // guards what follows; taken by Apply, Stop and Conditions, never while sending
+	runners map[string]*runner
+	stopped bool
+	ended   sync.WaitGroup // all runners, replaced ones included
+}
+
+// New makes a Notifier that runs nothing until the first Apply.
+func New(o Options) *Notifier {
+	if o.Pool <= 0 {
+		o.Pool = 64
+	}
+	if o.Grace == 0 {
+		o.Grace = 5 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Notifier{
+		queue: o.Queue, metrics: o.Metrics, logger: o.Logger, pool: make(chan struct{}, o.Pool), grace: o.Grace,
+		runners: map[string]*runner{},
+	}
+}
+
+// Apply makes a snapshot's providers the ones that run. A provider whose settings did not change goes on with
+// its connections; one that is gone finishes what it has in hand, and its backlog stays on the queue.
+func (n *Notifier) Apply(s *config.Snapshot) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped {
+		return
+	}
+	words := make(map[string]*route.Message, len(s.Routes))
+	for _, r := range s.Routes {
+		words[r.Name] = r.Message
+	}
+	n.words.Store(&words)
+	for name, r := range n.runners {
+		next := s.Provider(name)
+		if next != nil && r.same(next) {
+			r.update(next)
+			continue
+		}
+		r.stop()
+		delete(n.runners, name)
+		if next == nil {
+			continue
+		}
+		n.start(next, r.condition.Load())
+	}
+	for _, p := range s.Providers {
+		if n.runners[p.Name] == nil {
+			n.start(p, nil)
+		}
+	}
+}
+
+func (n *Notifier) start(p *config.Provider, before *Condition) {
+	r := newRunner(n, p, before)
+	n.runners[p.Name] = r
+	n.ended.Go(r.run)
+}
+
+// Stop takes nothing more, lets what is in hand finish for the grace time or until ctx ends, and hands the
+// rest back uncounted. It returns when nothing runs any more.
+func (n *Notifier) Stop(ctx context.Context) {
+	n.mu.Lock()
+	n.stopped = true
+	runners := make([]*runner, 0, len(n.runners))
+	for _, r := range n.runners {
+		runners = append(runners, r)
+	}
+	n.mu.Unlock()
+	for _, r := range runners {
+		r.stop()
+	}
+	ended := make(chan struct{})
+	go func() {
+		n.ended.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		for _, r := range runners {
+			r.abort()
+		}
+		<-ended
+	}
+}
+
+// Condition is how a provider fares, in the form of Kubernetes conditions.
+type Condition struct {
+	Type               string    `json:"type"`   // Ready
+	Status             string    `json:"status"` // True, False, Unknown
+	Reason             string    `json:"reason"`
+	Message            string    `json:"message"`
+	LastTransitionTime time.Time `json:"lastTransitionTime"`
+}
+
+// Condition is a running provider's, false if there is no such provider.
+func (n *Notifier) Condition(provider string) (Condition, bool) {
+	n.mu.Lock()
+	r := n.runners[provider]
+	n.mu.Unlock()
+	if r == nil {
+		return Condition{}, false
+	}
+	return *r.condition.Load(), true
+}
+
+// Running are the names of the running providers, sorted.
+func (n *Notifier) Running() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	names := make([]string, 0, len(n.runners))
+	for name := range n.runners {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,276 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/config"
+)
+
+// runner drives one provider.
+type runner struct {
+	n        *Notifier
+	name     string
+	provider atomic.Pointer[config.Provider] // words and retry may change while it runs; what same compares may not
+	applied  *config.Provider                // what update was last called with; the notifier's mu guards it
+	limiter  *rate.Limiter                   // nil without a rate
+	hands    chan struct{}                   // concurrency
+	own      chan struct{}                   // the one sender that nobody else can have
+
+	taking   context.Context // ends when nothing more is to be taken
+	sending  context.Context // ends when what is in hand is to be handed back
+	stop     context.CancelFunc
+	abort    context.CancelFunc
+	inFlight sync.WaitGroup
+
+	troubles  atomic.Int32 // attempts that failed since the last that did not
+	condition atomic.Pointer[Condition]
+
+	results  map[string]prometheus.Counter
+	duration prometheus.Observer
+	lag      prometheus.Observer
+}
+
+func newRunner(n *Notifier, p *config.Provider, before *Condition) *runner {
+	r := &runner{
+		n: n, name: p.Name, applied: p,
+		hands: make(chan struct{}, max(p.Concurrency, 1)), own: make(chan struct{}, 1),
+		results:  map[string]prometheus.Counter{},
+		duration: n.metrics.DeliveryDuration.WithLabelValues(p.Name, p.Kind.Name),
+		lag:      n.metrics.DeliveryLag.WithLabelValues(p.Name, p.Kind.Name),
+	}
+	for _, result := range []string{resultDelivered, resultRetried, resultPaused, resultDead, resultReturned} {
+		r.results[result] = n.metrics.Deliveries.WithLabelValues(p.Name, p.Kind.Name, result)
+	}
+	r.provider.Store(p)
+	if p.Rate.Limited() {
+		// A burst of one: vendors count in windows of their own.
+		r.limiter = rate.NewLimiter(rate.Limit(p.Rate.PerSecond()), 1)
+	}
+	r.taking, r.stop = context.WithCancel(context.Background())
+	r.sending, r.abort = context.WithCancel(context.Background())
+	r.condition.Store(&Condition{Type: "Ready", Status: "True", Reason: "Configured",
+		Message: "nothing sent yet", LastTransitionTime: time.Now()})
+	if before != nil && before.Status == "True" {
+		r.condition.Store(before)
+	}
+	return r
+}
+
+// same reports whether the runner can go on with the settings of next.
+func (r *runner) same(next *config.Provider) bool {
+	p := r.provider.Load()
+	return p.Digest == next.Digest && p.Concurrency == next.Concurrency && p.Rate == next.Rate
+}
+
+// update takes next's words, timeout and retry, and keeps the running provider with its connections.
+func (r *runner) update(next *config.Provider) {
+	if next == r.applied {
+		return
+	}
+	r.applied = next
+	now, kept := r.provider.Load(), *next
+	kept.Provider, kept.Close = now.Provider, now.Close
+	r.provider.Store(&kept)
+	next.Close()
+}
+
+// run takes deliveries until it is stopped, then waits for those in hand.
+func (r *runner) run() {
+	defer func() {
+		r.drain()
+		r.provider.Load().Close()
+	}()
+	for {
+		select {
+		case r.hands <- struct{}{}:
+		case <-r.taking.Done():
+			return
+		}
+		if !r.breathe() {
+			return
+		}
+		lease, err := r.n.queue.Take(r.taking, r.name)
+		if err != nil {
+			if r.taking.Err() != nil {
+				return
+			}
+			r.n.logger.Error("taking a delivery", "provider", r.name, "error", err)
+			<-r.hands
+			if !sleep(r.taking, time.Second) {
+				return
+			}
+			continue
+		}
+		release, ok := r.sender()
+		if ok && r.limiter != nil {
+			ok = r.limiter.Wait(r.taking) == nil
+		}
+		if !ok {
+			release()
+			r.settle(lease, bellhop.ErrStopping, bellhop.Outcome{})
+			return
+		}
+		r.inFlight.Go(func() {
+			defer func() { <-r.hands }()
+			defer release()
+			r.deliver(lease)
+		})
+	}
+}
+
+// sender claims the runner's own sender, or one of the pool's, whichever is free first.
+func (r *runner) sender() (release func(), ok bool) {
+	select {
+	case r.own <- struct{}{}:
+		return func() { <-r.own }, true
+	default:
+	}
+	select {
+	case r.own <- struct{}{}:
+		return func() { <-r.own }, true
+	case r.n.pool <- struct{}{}:
+		return func() { <-r.n.pool }, true
+	case <-r.taking.Done():
+		return func() {}, false
+	}
+}
+
+// breathe slows a provider down whose attempts all fail, so that an outage does not run its whole backlog
+// into the wall as fast as it can be refused. It reports false when stopped.
+func (r *runner) breathe() bool {
+	n := r.troubles.Load()
+	if int(n) < cap(r.hands) {
+		return true
+	}
+	retry := r.provider.Load().Retry
+	return sleep(r.taking, backoff(min(retry.MinBackoff, time.Second), min(retry.MaxBackoff, 30*time.Second), int(n)-cap(r.hands)))
+}
+
+// drain waits for what is in hand: for the grace time by itself, then told to stop.
+func (r *runner) drain() {
+	ended := make(chan struct{})
+	go func() {
+		r.inFlight.Wait()
+		close(ended)
+	}()
+	grace := time.NewTimer(r.n.grace)
+	defer grace.Stop()
+	select {
+	case <-ended:
+	case <-r.sending.Done():
+	case <-grace.C:
+	}
+	r.abort()
+	<-ended
+}
+
+// deliver makes one attempt and settles the lease by it.
+func (r *runner) deliver(lease bellhop.Lease) {
+	p := r.provider.Load()
+	d := lease.Delivery()
+	started := time.Now()
+	err := r.send(p, lease, d)
+	took := time.Since(started)
+	switch {
+	case err == nil:
+	case r.sending.Err() != nil:
+		err = bellhop.ErrStopping
+	case bellhop.IsStopping(err):
+		err = plain{err} // nobody stops: a provider's own cancellation is a failure like any other
+	}
+	v := judge(err, d, p.Retry, time.Now())
+	v.outcome.Started, v.outcome.Took = started, took
+	if v.pause > 0 {
+		if perr := r.n.queue.Pause(context.WithoutCancel(r.sending), r.name, time.Now().Add(v.pause)); perr != nil {
+			r.n.logger.Error("pausing a provider", "provider", r.name, "error", perr)
+		}
+	}
+	r.settle(lease, v.err, v.outcome)
+
+	r.results[v.result].Inc()
+	if v.result == resultReturned {
+		return
+	}
+	r.duration.Observe(took.Seconds())
+	switch v.result {
+	case resultDelivered:
+		r.lag.Observe(max(time.Since(d.Accepted), 0).Seconds())
+		r.troubles.Store(0)
+		r.report("True", "Delivering", "the last delivery was accepted")
+		r.n.logger.Debug("delivered", "provider", r.name, "event", d.Event, "attempts", d.Attempts+1)
+	case resultPaused:
+		r.report("False", "Paused", fmt.Sprintf("the provider asked for a pause of %s: %v", v.pause.Round(time.Second), err))
+		r.n.logger.Warn("provider paused", "provider", r.name, "event", d.Event, "pause", v.pause, "error", err)
+	case resultRetried:
+		r.troubles.Add(1)
+		r.report("False", "DeliveryFailed", err.Error())
+		r.n.logger.Warn("delivery failed, to be retried", "provider", r.name, "event", d.Event,
+			"attempts", d.Attempts+1, "due", v.outcome.Due, "error", err)
+	case resultDead:
+		if !bellhop.IsPermanent(v.err) {
+			r.troubles.Add(1)
+		}
+		r.report("False", "DeliveryFailed", err.Error())
+		r.n.logger.Error("delivery dead", "provider", r.name, "event", d.Event, "delivery", d.ID,
+			"attempts", d.Attempts+1, "error", err)
+	}
+}
+
+// send puts the event into the words of its route and provider and sends it.
+func (r *runner) send(p *config.Provider, lease bellhop.Lease, d *bellhop.Delivery) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.n.logger.Error("provider panicked", "provider", r.name, "event", d.Event, "stack", string(debug.Stack()))
+			err = errors.New("the provider's code panicked; the log has the stack")
+		}
+	}()
+	ctx, cancel := context.WithTimeout(r.sending, p.Timeout)
+	defer cancel()
+	e, err := lease.Event(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the event: %w", err)
+	}
+	e = p.Message.Apply(e)
+	if words := r.n.words.Load(); words != nil {
+		e = (*words)[d.Route].Apply(e)
+	}
+	return p.Provider.Send(ctx, e)
+}
+
+func (r *runner) settle(lease bellhop.Lease, err error, o bellhop.Outcome) {
+	if serr := lease.Settle(context.WithoutCancel(r.sending), err, o); serr != nil {
+		r.n.logger.Error("settling a delivery; it will be sent again", "provider", r.name, "delivery", lease.Delivery().ID, "error", serr)
+	}
+}
+
+func (r *runner) report(status, reason, message string) {
+	old := r.condition.Load()
+	next := &Condition{Type: "Ready", Status: status, Reason: reason, Message: message, LastTransitionTime: old.LastTransitionTime}
+	if old.Status != status {
+		next.LastTransitionTime = time.Now()
+	} else if old.Reason == reason && old.Message == message {
+		return
+	}
+	r.condition.Store(next)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
