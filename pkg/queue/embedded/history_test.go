@@ -1,0 +1,277 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
+)
+
+// clock is put forward by hand.
+type clock struct{ now time.Time }
+
+func openMem(t *testing.T, fs vfs.FS, c *clock, bytes bellhop.Size) *Queue {
+	t.Helper()
+	q, err := Open("queue", Options{FS: fs, RetentionBytes: bytes, Now: func() time.Time { return c.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func putOne(t *testing.T, q *Queue, size int, providers ...string) string {
+	t.Helper()
+	e := queuetest.NewEvent(strings.Repeat("x", size))
+	var to []bellhop.Target
+	for _, p := range providers {
+		to = append(to, bellhop.Target{Provider: p})
+	}
+	if _, err := q.Put(t.Context(), &bellhop.Post{Key: e.ID, Window: time.Hour, Items: []bellhop.Item{{Event: e, To: to}}}); err != nil {
+		t.Fatal(err)
+	}
+	return e.ID
+}
+
+func settleOne(t *testing.T, q *Queue, provider string, outcome error) string {
+	t.Helper()
+	l, err := q.Take(t.Context(), provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Settle(t.Context(), outcome, bellhop.Outcome{}); err != nil {
+		t.Fatal(err)
+	}
+	return l.Delivery().Event
+}
+
+func has(t *testing.T, q *Queue, id string) bool {
+	t.Helper()
+	_, err := q.Event(context.Background(), id)
+	if err != nil && !errors.Is(err, bellhop.ErrNotFound) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// keys counts what is stored in a space.
+func keys(t *testing.T, q *Queue, space byte) int {
+	t.Helper()
+	it, err := q.db.NewIter(&pebble.IterOptions{LowerBound: []byte{space}, UpperBound: []byte{space + 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		n++
+	}
+	if err := closing(it, it.Error()); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestRetentionByAge(t *testing.T) {
+	t.Parallel()
+	c := &clock{time.Now()}
+	q := openMem(t, vfs.NewMem(), c, -1)
+	old := putOne(t, q, 10, "p")
+	settleOne(t, q, "p", nil)
+	c.now = c.now.Add(DefaultRetentionAge / 2)
+	young := putOne(t, q, 10, "p")
+	settleOne(t, q, "p", nil)
+	for _, step := range []struct {
+		after      time.Duration
+		old, young bool
+	}{
+		{0, true, true}, {DefaultRetentionAge/2 + time.Minute, false, true}, {DefaultRetentionAge/2 + time.Minute, false, false},
+	} {
+		c.now = c.now.Add(step.after)
+		if err := q.sweep(); err != nil {
+			t.Fatal(err)
+		}
+		if has(t, q, old) != step.old || has(t, q, young) != step.young {
+			t.Errorf("after %v more: old %t, young %t", step.after, has(t, q, old), has(t, q, young))
+		}
+	}
+	for _, space := range []byte{spaceEvent, spaceBody, spaceDone, spaceSegment, spaceKey, spaceExpiry} {
+		if n := keys(t, q, space); n != 0 {
+			t.Errorf("%d keys are left in space %c", n, space)
+		}
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRetentionByBytes(t *testing.T) {
+	t.Parallel()
+	const limit, size = 8 << 20, 50 << 10 // half a body more than is stored inline
+	c := &clock{time.Now()}
+	fs := vfs.NewMem()
+	q := openMem(t, fs, c, limit)
+	var ids []string
+	unfinished := make(map[string]bool)
+	for i := range 400 {
+		id := putOne(t, q, size, "p")
+		ids = append(ids, id)
+		if i%50 == 7 { // an old one that is dead stands among the history
+			unfinished[settleOne(t, q, "p", bellhop.Permanent(errors.New("gone")))] = true
+		} else {
+			settleOne(t, q, "p", nil)
+		}
+	}
+	for round := range 2 {
+		if err := q.sweep(); err != nil {
+			t.Fatal(err)
+		}
+		var kept, bytes int
+		for i, id := range ids {
+			switch {
+			case has(t, q, id) && unfinished[id]:
+			case unfinished[id]:
+				t.Errorf("round %d: dead event %d was dropped", round, i)
+			case has(t, q, id):
+				kept++
+				bytes += size
+			case kept > 0:
+				t.Errorf("round %d: event %d was dropped before older ones", round, i)
+			}
+		}
+		if bytes > limit || bytes < limit*8/10 {
+			t.Errorf("round %d: %d bytes of history are kept, want not much less than %d", round, bytes, limit)
+		}
+		if err := q.Close(); err != nil {
+			t.Fatal(err)
+		}
+		q = openMem(t, fs, c, limit)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSegmentsAreRestored compares what is known of the history after opening with what was known before.
+func TestSegmentsAreRestored(t *testing.T) {
+	t.Parallel()
+	c := &clock{time.Now()}
+	fs := vfs.NewMem()
+	q := openMem(t, fs, c, 8<<20)
+	for i := range 300 {
+		putOne(t, q, rand.IntN(20<<10), "p", "q")
+		if i%3 == 0 {
+			settleOne(t, q, "p", nil)
+		}
+		if i == 150 {
+			if err := q.recordSegments(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sum := func(q *Queue) string {
+		var bytes, unfinished int64
+		for _, s := range q.history.segments {
+			bytes += s.bytes
+			unfinished += s.unfinished
+		}
+		return fmt.Sprint(bytes, unfinished)
+	}
+	before, n := sum(q), len(q.history.segments)
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	q = openMem(t, fs, c, 8<<20)
+	if after := sum(q); after != before || n < 10 || len(q.history.segments) < n {
+		t.Errorf("%d segments with %s became %d with %s", n, before, len(q.history.segments), after)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestKeysAreForgotten(t *testing.T) {
+	t.Parallel()
+	c := &clock{time.Now()}
+	q := openMem(t, vfs.NewMem(), c, 0)
+	put := func(key string, window time.Duration) bool {
+		receipt, err := q.Put(t.Context(), &bellhop.Post{Key: key, Window: window, Items: []bellhop.Item{{Event: queuetest.NewEvent("")}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return receipt.Duplicate
+	}
+	put("short", time.Minute)
+	put("long", time.Hour)
+	put("again", time.Minute)
+	c.now = c.now.Add(2 * time.Minute)
+	if put("again", time.Hour) {
+		t.Error("known beyond its window")
+	}
+	if err := q.sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if n := keys(t, q, spaceKey); n != 2 {
+		t.Errorf("%d keys are kept, want 2", n)
+	}
+	if n := keys(t, q, spaceExpiry); n != 2 {
+		t.Errorf("%d expiries are kept, want 2", n)
+	}
+	if !put("again", time.Hour) || !put("long", time.Hour) {
+		t.Error("forgotten within its window")
+	}
+	c.now = c.now.Add(2 * time.Hour)
+	if err := q.sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if n := keys(t, q, spaceKey) + keys(t, q, spaceExpiry); n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReplayAgainstRetention replays while history is dropped: what Replay took is delivered.
+func TestReplayAgainstRetention(t *testing.T) {
+	t.Parallel()
+	c := &clock{time.Now()}
+	q := openMem(t, vfs.NewMem(), c, -1)
+	for range 20 {
+		id := putOne(t, q, 10, "p")
+		settleOne(t, q, "p", nil)
+		c.now = c.now.Add(2 * DefaultRetentionAge)
+		done := make(chan error)
+		go func() { done <- q.sweep() }()
+		_, err := q.Replay(t.Context(), id, []bellhop.Target{{Provider: "p"}})
+		if serr := <-done; serr != nil {
+			t.Fatal(serr)
+		}
+		if errors.Is(err, bellhop.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := q.Take(t.Context(), "p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Event(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Settle(t.Context(), nil, bellhop.Outcome{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

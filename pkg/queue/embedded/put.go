@@ -1,0 +1,352 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+)
+
+// patience is how long a Put that is under way when trouble begins waits for a good end all the same.
+const patience = time.Second
+
+// Put stores a post in one batch: events, bodies, waiting deliveries, duplicate key. Pebble's log makes one
+// fsync of the batches that come while the one before is being written.
+//
+// When the disk troubles, Put does not wait for its end: it returns ErrUnavailable, and the post may be
+// stored later all the same. The sender's second try is a duplicate then.
+func (q *Queue) Put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, error) {
+	if err := checkPost(p); err != nil {
+		return bellhop.Receipt{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return bellhop.Receipt{}, err
+	}
+	if err := q.begin(); err != nil {
+		return bellhop.Receipt{}, fmt.Errorf("%w: %w", bellhop.ErrUnavailable, err)
+	}
+	ended := false // the operation goes on behind a Put that returned early
+	defer func() {
+		if !ended {
+			q.end()
+		}
+	}()
+	if err := q.disk.healthy(); err != nil {
+		return bellhop.Receipt{}, err
+	}
+
+	now := q.now().UnixNano()
+	var key string
+	var mine *flight
+	if p.Key != "" && p.Window > 0 {
+		key = string(eventKey(spaceKey, p.Key))
+		var err error
+		var ids []string
+		if mine, ids, err = q.claimKey(ctx, key, now); err != nil {
+			return bellhop.Receipt{}, err
+		}
+		if mine == nil {
+			return bellhop.Receipt{Duplicate: true, IDs: ids}, nil
+		}
+	}
+
+	w, err := q.write(p, now)
+	if err != nil {
+		if mine != nil {
+			q.flights.land(key, mine, err)
+		}
+		return bellhop.Receipt{}, err
+	}
+	q.disk.accepted(w.batch.Len())
+	done := make(chan error, 1)
+	ended = true
+	go func() {
+		defer q.end()
+		err := q.commit(w)
+		if mine != nil {
+			q.flights.land(key, mine, err)
+		}
+		done <- err
+	}()
+	if err := q.await(done); err != nil {
+		return bellhop.Receipt{}, err
+	}
+	return bellhop.Receipt{IDs: w.ids}, nil
+}
+
+func checkPost(p *bellhop.Post) error {
+	if len(p.Items) == 0 {
+		return errors.New("storing a post: it has no events")
+	}
+	if len(p.Key) > maxName {
+		return fmt.Errorf("storing a post: its key has %d bytes, at most %d are kept; give a digest", len(p.Key), maxName)
+	}
+	for i := range p.Items {
+		if p.Items[i].Event == nil {
+			return fmt.Errorf("storing a post: item %d has no event", i)
+		}
+		if err := checkEventID(p.Items[i].Event.ID); err != nil {
+			return fmt.Errorf("storing a post: %w", err)
+		}
+		if err := checkTargets(p.Items[i].To); err != nil {
+			return fmt.Errorf("storing a post: %w", err)
+		}
+	}
+	return nil
+}
+
+func checkTargets(to []bellhop.Target) error {
+	var seen map[string]bool
+	if len(to) > 1 {
+		seen = make(map[string]bool, len(to))
+	}
+	for _, t := range to {
+		if err := checkProvider(t.Provider); err != nil {
+			return err
+		}
+		if seen[t.Provider] {
+			return fmt.Errorf("provider %q is a target twice", t.Provider)
+		}
+		if seen != nil {
+			seen[t.Provider] = true
+		}
+	}
+	return nil
+}
+
+// claimKey begins a flight with a duplicate key. A nil flight means a duplicate of the events with these ids.
+func (q *Queue) claimKey(ctx context.Context, key string, now int64) (*flight, []string, error) {
+	for {
+		mine, other := q.flights.board(key)
+		if mine != nil {
+			expires, ids, err := q.lookUpKey(key)
+			if err == nil && expires <= now {
+				return mine, nil, nil
+			}
+			q.flights.land(key, mine, errors.New("not a first delivery"))
+			return nil, ids, err
+		}
+		// It is durable or has failed soon; what it was is found out by another look.
+		troubled := q.disk.troubled()
+		select {
+		case <-other.done:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-troubled:
+			if err := q.disk.healthy(); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+}
+
+// lookUpKey reads a duplicate key; expires is 0 if there is none.
+func (q *Queue) lookUpKey(key string) (expires int64, ids []string, err error) {
+	v, closer, err := q.db.Get([]byte(key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil, nil
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("looking for a duplicate: %w", err)
+	}
+	expires, ids, err = decodeKeyRecord(v)
+	if err != nil {
+		err = fmt.Errorf("looking for a duplicate: %w", err)
+	}
+	return expires, ids, errors.Join(err, closer.Close())
+}
+
+// writing is a post on its way to the disk.
+type writing struct {
+	batch *pebble.Batch
+	ids   []string
+	items []writingItem
+}
+
+type writingItem struct {
+	size    int64
+	segment *segment
+	entries []laneEntry
+}
+
+type laneEntry struct {
+	lane *lane
+	entry
+}
+
+// scratch holds event records while they are built.
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
+
+// write builds the batch of a post and holds its deliveries and its segment, so that nothing of it is taken
+// or dropped before it is durable. The bodies are copied here and not again by us.
+func (q *Queue) write(p *bellhop.Post, now int64) (_ *writing, err error) {
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+
+	w := &writing{batch: q.db.NewBatch(), ids: make([]string, len(p.Items)), items: make([]writingItem, len(p.Items))}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.batch.Close())
+		}
+	}()
+	for i := range p.Items {
+		e, to := p.Items[i].Event, p.Items[i].To
+		id := strings.Clone(e.ID)
+		w.ids[i] = id
+		record, err := appendEvent((*buf)[:0], e, int64(len(e.Raw)), now, to)
+		if err != nil {
+			return nil, err
+		}
+		*buf = record
+		if err := setEvent(w.batch, id, record, e.Raw); err != nil {
+			return nil, err
+		}
+		item := &w.items[i]
+		item.size = int64(len(record) + len(e.Raw))
+		item.entries = make([]laneEntry, len(to))
+		for j, t := range to {
+			l := q.lanes.open(t.Provider)
+			item.entries[j] = laneEntry{l, entry{
+				pos: id, event: id, due: now, fresh: true, route: strings.Clone(t.Route), size: item.size,
+			}}
+			op := w.batch.SetDeferred(len(l.name)+2+len(id), freshLen(item.size, t.Route))
+			k := append(op.Key[:0], spaceFresh)
+			k = append(append(k, l.name...), 0)
+			copy(op.Key[len(k):], id)
+			appendFresh(op.Value[:0], now, item.size, t.Route)
+			if err := op.Finish(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if p.Key != "" && p.Window > 0 {
+		expires := now + int64(p.Window)
+		*buf = appendKeyRecord((*buf)[:0], expires, w.ids)
+		if err := setText(w.batch, spaceKey, p.Key, *buf, nil); err != nil {
+			return nil, err
+		}
+		op := w.batch.SetDeferred(1+timeLen+len(p.Key), 0)
+		copy(op.Key[len(appendTime(append(op.Key[:0], spaceExpiry), expires)):], p.Key)
+		if err := op.Finish(); err != nil {
+			return nil, err
+		}
+	}
+	for i := range w.items {
+		item := &w.items[i]
+		item.segment = q.history.hold(w.ids[i], now)
+		for _, e := range item.entries {
+			e.lane.mu.Lock()
+			e.lane.held[e.event] = nil
+			e.lane.mu.Unlock()
+		}
+	}
+	return w, nil
+}
+
+// setEvent sets an event's record and its body, in one value if the body is not large.
+func setEvent(b *pebble.Batch, id string, record, body []byte) error {
+	if len(body) <= inlineBody {
+		return setText(b, spaceEvent, id, record, body)
+	}
+	if err := setText(b, spaceEvent, id, record, nil); err != nil {
+		return err
+	}
+	return setText(b, spaceBody, id, body, nil)
+}
+
+// setText sets space+text to head+tail without building key or value elsewhere.
+func setText(b *pebble.Batch, space byte, text string, head, tail []byte) error {
+	op := b.SetDeferred(1+len(text), len(head)+len(tail))
+	op.Key[0] = space
+	copy(op.Key[1:], text)
+	copy(op.Value[copy(op.Value, head):], tail)
+	return op.Finish()
+}
+
+// commit writes a post durably and then makes its deliveries due.
+func (q *Queue) commit(w *writing) error {
+	err := q.applyDurably(w.batch)
+	now := q.now().UnixNano()
+	for i := range w.items {
+		item := &w.items[i]
+		if err == nil {
+			q.history.stored(item.segment, item.size, now, int64(len(item.entries)))
+		}
+		q.history.release(item.segment)
+		for _, e := range item.entries {
+			e.lane.mu.Lock()
+			if err == nil {
+				e.lane.depth++
+				e.lane.letGo(e.event, &e.entry)
+			} else {
+				e.lane.letGo(e.event, nil)
+			}
+			e.lane.mu.Unlock()
+		}
+	}
+	return err
+}
+
+// applyDurably commits a batch and returns once it is on disk. An error means that it may or may not be.
+func (q *Queue) applyDurably(b *pebble.Batch) error {
+	err := q.db.ApplyNoSyncWait(b, pebble.Sync)
+	if err == nil {
+		err = b.SyncWait()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: writing: %w", bellhop.ErrUnavailable, err)
+	}
+	return b.Close()
+}
+
+// await waits for the end of a commit, in trouble no longer than patience.
+func (q *Queue) await(done <-chan error) error {
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-q.disk.troubled():
+		}
+		timer := time.NewTimer(patience)
+		select {
+		case err := <-done:
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+		if err := q.disk.healthy(); err != nil {
+			return err
+		}
+	}
+}
+
+// durably is applyDurably for those who must not wait for the end of trouble. Afterwards, however late, then
+// is called with the outcome.
+func (q *Queue) durably(b *pebble.Batch, then func(error)) error {
+	if err := q.begin(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer q.end()
+		err := q.applyDurably(b)
+		then(err)
+		done <- err
+	}()
+	return q.await(done)
+}
+
+// closing closes c and returns the first error.
+func closing(c io.Closer, err error) error {
+	if cerr := c.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
