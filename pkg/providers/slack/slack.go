@@ -288,7 +288,7 @@ func (p provider) refusal(resp *http.Response, code string) error {
 
 // advice is what to do about errors that do not heal.
 // https://docs.slack.dev/reference/methods/chat.postMessage#errors
-var advice = map[string]string{ //nolint:gosec // what to do about tokens, no tokens
+var advice = map[string]string{
 	"account_inactive":                  "the app was removed: install it again and write its new token",
 	"action_prohibited":                 "an administrator forbids posting there",
 	"channel_is_archived":               "unarchive the channel or choose another",

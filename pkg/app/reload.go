@@ -1,0 +1,115 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/config"
+)
+
+// watch reloads whenever the files may have changed.
+func (p *process) watch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		config.Watch(ctx, config.WatchOptions{Paths: p.watched, Logger: p.logger}, p.changed)
+	}()
+	p.onStop("watcher", func(context.Context) error {
+		cancel()
+		<-ended
+		return nil
+	})
+}
+
+func (p *process) changed() {
+	p.reload()
+	if p.tls != nil {
+		changed, err := p.tls.reload()
+		switch {
+		case err != nil:
+			p.logger.Error("TLS of the receiver; the old certificate serves on", "error", err)
+		case changed:
+			p.observeCertificate()
+		}
+	}
+	if err := p.readToken(); err != nil {
+		p.logger.Error("the old token serves on", "error", err)
+	}
+}
+
+// reload takes the configuration on disk if nothing is wrong with it; otherwise the last good one serves on.
+// All that can fail is done before anything live is touched.
+func (p *process) reload() {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	start := time.Now()
+	before := p.config.Load()
+	snapshot, problems := p.loader.Load()
+	next := *before
+	next.Checked = start
+	next.Problems = nil
+	for _, problem := range problems {
+		next.Problems = append(next.Problems, problem.String())
+	}
+	fatal := problems.Fatal()
+	if next.Successful = len(fatal) == 0; !next.Successful {
+		for _, problem := range problems {
+			p.logProblem(problem)
+		}
+		p.logger.Error("the configuration is not used", "problems", len(fatal), "serving", before.Hash)
+		p.metrics.ReloadSuccessful.Set(0)
+		p.config.Store(&next)
+		return
+	}
+	p.metrics.ReloadSuccessful.Set(1)
+	p.metrics.ReloadSuccessTime.SetToCurrentTime()
+	if snapshot.Hash == before.Hash {
+		p.config.Store(&next)
+		return
+	}
+	for _, problem := range problems {
+		p.logProblem(problem)
+	}
+	last := p.receiver.Snapshot()
+	// Providers first: what the receiver accepts next finds them running.
+	p.notifier.Apply(snapshot)
+	p.receiver.Apply(snapshot)
+	next.Hash, next.Loaded = snapshot.Hash, time.Now()
+	next.Endpoints, next.Providers = len(snapshot.Endpoints), len(snapshot.Providers)
+	p.config.Store(&next)
+	p.metrics.ConfigInfo.Reset()
+	p.metrics.ConfigInfo.WithLabelValues(snapshot.Hash).Set(1)
+	p.announce(last, snapshot)
+	p.logger.Info("configuration ready", "hash", snapshot.Hash, "endpoints", next.Endpoints, "providers", next.Providers,
+		"routes", len(snapshot.Routes), "took", time.Since(start))
+}
+
+// announce logs the endpoints that a reload brought. This line and `bellhop urls` are the places that show paths.
+func (p *process) announce(last, now *config.Snapshot) {
+	for _, ep := range now.Endpoints {
+		for _, f := range ep.Fingerprints {
+			if last != nil {
+				if known := last.Lookup(f); known != nil && known.Name == ep.Name {
+					continue
+				}
+			}
+			p.logger.Info("endpoint ready", "name", ep.Name, "source", ep.Kind.Name, "path", "/hook/"+f)
+		}
+	}
+}
+
+func (p *process) logProblem(problem bellhop.Problem) {
+	attrs := []any{"problem", problem.String()}
+	if problem.Severity == bellhop.Warning {
+		p.logger.Warn("configuration", attrs...)
+		return
+	}
+	p.logger.Error("configuration", attrs...)
+}
+
+func (p *process) observeCertificate() {
+	p.metrics.TLSNotAfter.WithLabelValues("receiver").Set(float64(p.tls.notAfter().Unix()))
+	p.logger.Info("certificate ready", "listener", "receiver", "notAfter", p.tls.notAfter())
+}
