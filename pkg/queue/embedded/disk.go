@@ -38,7 +38,8 @@ const (
 	tableRest   = time.Second            // before Pebble is told that a table could not be written
 	watchBytes  = 4 << 20                // accepted between looks at the free space
 
-	minReserve = 8 << 20
+	// What is in the log at the end is written once more at the next start, before the log can go.
+	minReserve = memTables*memTableSize + 8<<20
 	maxReserve = 256 << 20
 )
 
@@ -164,9 +165,9 @@ func (d *disk) look() error {
 	return d.trouble
 }
 
-// reserveOf is the room kept free on a volume: a fiftieth, within bounds, and never over a quarter.
+// reserveOf is the room kept free on a volume: a fiftieth, within bounds, and never over a half.
 func reserveOf(total uint64) uint64 {
-	return min(max(total/50, minReserve), maxReserve, total/4)
+	return min(max(total/50, minReserve), maxReserve, total/2)
 }
 
 // setTrouble begins trouble, or renews its reason. The caller holds d.mu.

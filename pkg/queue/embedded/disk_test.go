@@ -88,7 +88,7 @@ type retried struct {
 func (r *retried) put(t *testing.T) {
 	delivery := queuetest.NewID()
 	for {
-		e := queuetest.NewEvent(strings.Repeat("x", r.size))
+		e := queuetest.NewEvent(queuetest.Noise(r.size))
 		e.DeliveryID = delivery
 		begin := time.Now()
 		receipt, err := r.q.Put(t.Context(), post(e))
@@ -230,7 +230,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 func TestVolume(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=96m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256m"); err != nil {
 		t.Skipf("a volume cannot be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
@@ -289,7 +289,7 @@ func TestVolume(t *testing.T) {
 	// Full of our own: it stops at the reserve, and delivering goes on.
 	var full error
 	for range 1 << 20 {
-		e := queuetest.NewEvent(strings.Repeat("x", 64<<10))
+		e := queuetest.NewEvent(queuetest.Noise(64 << 10))
 		if _, full = q.Put(t.Context(), post(e)); full != nil {
 			break
 		}
@@ -387,7 +387,7 @@ func broken(t *testing.T, kind errorfs.OpKind, name string) {
 	}
 	fs.set(syscall.EIO)
 	for i := range 100 { // enough to fill the tables in memory, for the manifest
-		e := queuetest.NewEvent(strings.Repeat("x", 1<<20))
+		e := queuetest.NewEvent(queuetest.Noise(1 << 20))
 		if _, err = q.Put(t.Context(), post(e)); err != nil {
 			break
 		}

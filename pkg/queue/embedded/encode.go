@@ -21,12 +21,13 @@ var errRecord = errors.New("stored record is damaged or of a newer version of be
 const (
 	tagTime        = 1 // time.Time.MarshalBinary
 	tagAccepted    = 2 // nanoseconds
-	tagSize        = 3 // of the body
+	tagSize        = 3 // of the body as stored
 	tagTarget      = 4 // provider, route
 	tagHeader      = 5 // name, value
 	tagMetadata    = 6
 	tagField       = 7
 	tagPullRequest = 8 // its number
+	tagPlain       = 9 // size of the body before it was packed; left out if it is stored as it is
 	tagTexts       = 32
 )
 
@@ -54,17 +55,18 @@ const inlineBody = 32 << 10
 type storedEvent struct {
 	event    bellhop.Event
 	accepted int64
-	size     int64 // of the body
+	size     int64 // of the body as stored
+	plain    int64 // of the body as it was, 0 if it is stored so
 	targets  []bellhop.Target
-	inline   []byte // the body if it is stored here; it aliases the record
+	inline   []byte // the body as stored, if it is stored here; it aliases the record
 }
 
 // eventHead is the format and the length of the fields, four bytes; the body may follow the fields.
 const eventHead = 1 + 4
 
-// appendEvent appends the record of an event up to its body. The maps need no order: records are never
-// compared.
-func appendEvent(b []byte, e *bellhop.Event, size, accepted int64, targets []bellhop.Target) ([]byte, error) {
+// appendEvent appends the record of an event up to its body, of which it tells size and plain (see
+// storedEvent). The maps need no order: records are never compared.
+func appendEvent(b []byte, e *bellhop.Event, size, plain, accepted int64, targets []bellhop.Target) ([]byte, error) {
 	begin := len(b)
 	b = append(b, format1, 0, 0, 0, 0)
 	stamp, err := e.Time.MarshalBinary()
@@ -76,6 +78,7 @@ func appendEvent(b []byte, e *bellhop.Event, size, accepted int64, targets []bel
 	b = appendField(b, tagTime, stamp)
 	b = appendNumber(b, tagAccepted, accepted)
 	b = appendNumber(b, tagSize, size)
+	b = appendNumber(b, tagPlain, plain)
 	b = appendNumber(b, tagPullRequest, e.PullRequest.Number)
 	for i, text := range eventTexts(e) {
 		if *text != "" {
@@ -116,6 +119,8 @@ func decodeEvent(record []byte) (*storedEvent, error) {
 			return number(v, &s.accepted)
 		case tag == tagSize:
 			return number(v, &s.size)
+		case tag == tagPlain:
+			return number(v, &s.plain)
 		case tag == tagPullRequest:
 			return number(v, &s.event.PullRequest.Number)
 		case tag == tagTarget:

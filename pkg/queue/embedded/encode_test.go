@@ -16,7 +16,7 @@ import (
 
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
-	event, err := appendEvent(nil, queuetest.FullEvent(), 0, 1, []bellhop.Target{{Provider: "p"}})
+	event, err := appendEvent(nil, queuetest.FullEvent(), 0, 0, 1, []bellhop.Target{{Provider: "p"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestLongErrorsAreCut(t *testing.T) {
 }
 
 func FuzzDecodeEvent(f *testing.F) {
-	seed, err := appendEvent(nil, queuetest.FullEvent(), 3, 1, []bellhop.Target{{Provider: "p", Route: "r"}})
+	seed, err := appendEvent(nil, queuetest.FullEvent(), 3, 9, 1, []bellhop.Target{{Provider: "p", Route: "r"}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func FuzzDecodeEvent(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := appendEvent(nil, &s.event, s.size, s.accepted, s.targets)
+		again, err := appendEvent(nil, &s.event, s.size, s.plain, s.accepted, s.targets)
 		if err != nil {
 			t.Fatal(err)
 		}

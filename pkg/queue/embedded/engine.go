@@ -47,6 +47,7 @@ type Queue struct {
 
 	lanes   lanes
 	flights flights
+	filter  keyFilter
 	history history
 	expired expiry
 
@@ -130,6 +131,7 @@ func (q *Queue) open() error {
 	q.disk.start()
 	q.loops.Go(q.sweepLoop)
 	q.loops.Go(q.syncLoop)
+	q.loops.Go(q.fillFilter)
 	return nil
 }
 
@@ -179,7 +181,8 @@ func (q *Queue) pebbleOptions() *pebble.Options {
 		FlushDelayDeleteRange:       10 * time.Second,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}
-	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	// What is large is packed before it gets here.
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 16 << 10
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"testing"
 	"time"
 
@@ -30,7 +29,7 @@ func openMem(t *testing.T, fs vfs.FS, c *clock, bytes bellhop.Size) *Queue {
 
 func putOne(t *testing.T, q *Queue, size int, providers ...string) string {
 	t.Helper()
-	e := queuetest.NewEvent(strings.Repeat("x", size))
+	e := queuetest.NewEvent(queuetest.Noise(size))
 	var to []bellhop.Target
 	for _, p := range providers {
 		to = append(to, bellhop.Target{Provider: p})

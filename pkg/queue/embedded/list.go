@@ -43,9 +43,9 @@ func (q *Queue) readEvent(id string) (*storedEvent, error) {
 	}
 	s, err := decodeEvent(v)
 	if err == nil && len(s.inline) > 0 {
-		s.event.Raw = bytes.Clone(s.inline)
+		s.event.Raw, err = unpack(s.inline, s.plain)
 	} else if err == nil && s.size > 0 {
-		s.event.Raw, err = q.readBody(id)
+		s.event.Raw, err = q.readBody(id, s.plain)
 	}
 	if err != nil {
 		return nil, closing(closer, fmt.Errorf("reading event %s: %w", id, err))
@@ -55,12 +55,13 @@ func (q *Queue) readEvent(id string) (*storedEvent, error) {
 }
 
 // readBody reads a body that is stored beside its event.
-func (q *Queue) readBody(id string) ([]byte, error) {
+func (q *Queue) readBody(id string, plain int64) ([]byte, error) {
 	v, closer, err := q.db.Get(eventKey(spaceBody, id))
 	if err != nil {
 		return nil, fmt.Errorf("its body: %w", err)
 	}
-	return bytes.Clone(v), closer.Close()
+	body, err := unpack(v, plain)
+	return body, closing(closer, err)
 }
 
 // Events lists events, newest first, without bodies.

@@ -10,6 +10,7 @@ import (
 // or dead and the records of segments, but neither events (the last segment's excepted) nor bodies.
 func (q *Queue) load() error {
 	q.flights.init()
+	q.filter.init()
 	if err := q.loadSegments(); err != nil {
 		return fmt.Errorf("reading the history: %w", err)
 	}

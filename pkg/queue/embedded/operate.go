@@ -283,13 +283,17 @@ func (q *Queue) addTargets(stored *storedEvent, to []bellhop.Target) error {
 	if len(targets) == len(stored.targets) {
 		return nil
 	}
-	record, err := appendEvent(nil, &stored.event, stored.size, stored.accepted, targets)
+	var body, buf []byte
+	size, plain := stored.size, stored.plain
+	if stored.size <= inlineBody {
+		body, plain = pack(&buf, stored.event.Raw)
+		size = int64(len(body))
+	}
+	record, err := appendEvent(nil, &stored.event, size, plain, stored.accepted, targets)
 	if err != nil {
 		return err
 	}
-	if stored.size <= inlineBody {
-		record = append(record, stored.event.Raw...)
-	}
+	record = append(record, body...)
 	b := q.db.NewBatch()
 	if err := b.Set(eventKey(spaceEvent, stored.event.ID), record, nil); err != nil {
 		return errors.Join(err, b.Close())

@@ -126,6 +126,9 @@ func (q *Queue) claimKey(ctx context.Context, key string, now int64) (*flight, [
 	for {
 		mine, other := q.flights.board(key)
 		if mine != nil {
+			if !q.filter.mayHold(key, now) {
+				return mine, nil, nil
+			}
 			expires, ids, err := q.lookUpKey(key)
 			if err == nil && expires <= now {
 				return mine, nil, nil
@@ -189,6 +192,8 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b
 func (q *Queue) write(p *bellhop.Post, now int64) (_ *writing, err error) {
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
+	packed := packs.Get().(*[]byte)
+	defer packs.Put(packed)
 
 	w := &writing{batch: q.db.NewBatch(), ids: make([]string, len(p.Items)), items: make([]writingItem, len(p.Items))}
 	defer func() {
@@ -200,16 +205,17 @@ func (q *Queue) write(p *bellhop.Post, now int64) (_ *writing, err error) {
 		e, to := p.Items[i].Event, p.Items[i].To
 		id := strings.Clone(e.ID)
 		w.ids[i] = id
-		record, err := appendEvent((*buf)[:0], e, int64(len(e.Raw)), now, to)
+		body, plain := pack(packed, e.Raw)
+		record, err := appendEvent((*buf)[:0], e, int64(len(body)), plain, now, to)
 		if err != nil {
 			return nil, err
 		}
 		*buf = record
-		if err := setEvent(w.batch, id, record, e.Raw); err != nil {
+		if err := setEvent(w.batch, id, record, body); err != nil {
 			return nil, err
 		}
 		item := &w.items[i]
-		item.size = int64(len(record) + len(e.Raw))
+		item.size = int64(len(record) + len(body))
 		item.entries = make([]laneEntry, len(to))
 		for j, t := range to {
 			l := q.lanes.open(t.Provider)
@@ -228,6 +234,7 @@ func (q *Queue) write(p *bellhop.Post, now int64) (_ *writing, err error) {
 	}
 	if p.Key != "" && p.Window > 0 {
 		expires := now + int64(p.Window)
+		q.filter.add(string(eventKey(spaceKey, p.Key)), expires, now)
 		*buf = appendKeyRecord((*buf)[:0], expires, w.ids)
 		if err := setText(w.batch, spaceKey, p.Key, *buf, nil); err != nil {
 			return nil, err

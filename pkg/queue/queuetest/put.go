@@ -50,7 +50,7 @@ var putCases = []testCase{
 			FullEvent(),
 			{ID: NewID()},
 			{ID: NewID(), Headers: map[string]string{}, Metadata: map[string]string{}, Fields: []bellhop.Field{}},
-			{ID: NewID(), Raw: []byte(strings.Repeat("0123456789abcdef", 6<<20/16))},
+			{ID: NewID(), Raw: []byte(Noise(6 << 20))},
 		} {
 			_, err := r.Put(r.context(), &bellhop.Post{Items: []bellhop.Item{{Event: e, To: targets("p")}}})
 			r.must(err)

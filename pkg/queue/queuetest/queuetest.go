@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"reflect"
 	"sync"
 	"testing"
@@ -124,6 +125,13 @@ func NewEvent(body string) *bellhop.Event {
 		Kind: bellhop.KindGitPush, Title: "push to main", Headers: map[string]string{"Content-Type": "application/json"},
 		Raw: []byte(body),
 	}
+}
+
+// Noise is n bytes that no engine can make smaller.
+func Noise(n int) string {
+	b := make([]byte, n)
+	_, _ = mathrand.NewChaCha8([32]byte{}).Read(b) // never fails
+	return string(b)
 }
 
 func targets(providers ...string) []bellhop.Target {
