@@ -40,11 +40,11 @@ type Options struct {
 	ShutdownTimeout time.Duration
 }
 
-// Timeouts of the listeners. A sender has a minute for its body and is answered long before that.
+// Timeouts of the listeners. A sender has a minute for its body and is answered long before that; answers are
+// small enough to be written without waiting for anybody.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = time.Minute
-	writeTimeout      = 90 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 )
@@ -226,7 +226,7 @@ func closeListener(l net.Listener) func(context.Context) error {
 func (p *process) serve(name string, l net.Listener, handler http.Handler, secure *tls.Config) {
 	server := &http.Server{
 		Handler: handler, TLSConfig: secure,
-		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(p.logger.Handler(), slog.LevelDebug),
 	}

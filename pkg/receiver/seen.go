@@ -40,7 +40,10 @@ func (c *call) record(a answer) {
 	out.count(a.Result, a.Reason)
 	s := &Seen{
 		Time: c.start, Took: time.Since(c.start), Method: c.req.Method, Status: a.status, Result: a.Result, Reason: a.Reason,
-		Detail: cut(c.detail, 500), Event: a.ID, Type: c.eventType, DeliveryID: c.deliveryID,
+		Detail: cut(c.detail, 500), Type: c.eventType, DeliveryID: c.deliveryID,
+	}
+	if len(a.IDs) > 0 {
+		s.Event = a.IDs[0]
 	}
 	if c.remote.IsValid() {
 		s.Remote = c.remote.String()
