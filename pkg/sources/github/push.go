@@ -1,8 +1,6 @@
 package github
 
 import (
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/describe"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/git"
@@ -39,82 +37,79 @@ type person struct {
 	username string
 }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
-func (p *push) UnmarshalJSONFrom(dec *jsontext.Decoder) error { return payload.Object(dec, p) }
-
-func (p *push) Member(dec *jsontext.Decoder, name []byte) (bool, error) {
+// Member implements payload.Members.
+func (p *push) Member(s *payload.Scanner, name []byte) {
 	switch string(name) {
-	case `"ref"`:
-		return true, payload.String(dec, &p.ref)
-	case `"before"`:
-		return true, payload.String(dec, &p.before)
-	case `"after"`:
-		return true, payload.String(dec, &p.after)
-	case `"created"`:
-		return true, payload.Bool(dec, &p.created)
-	case `"deleted"`:
-		return true, payload.Bool(dec, &p.deleted)
-	case `"forced"`:
-		return true, payload.Bool(dec, &p.forced)
-	case `"compare"`:
-		return true, payload.String(dec, &p.compare)
-	case `"commits"`:
-		return true, p.commits.UnmarshalJSONFrom(dec)
-	case `"head_commit"`:
-		return true, payload.Object(dec, &p.head)
-	case `"pusher"`:
-		return true, payload.Object(dec, &p.pusher)
-	case `"repository"`:
-		return true, payload.Object(dec, &p.Repository)
-	case `"sender"`:
-		return true, payload.Object(dec, &p.Sender)
+	case "ref":
+		s.String(&p.ref)
+	case "before":
+		s.String(&p.before)
+	case "after":
+		s.String(&p.after)
+	case "created":
+		s.Bool(&p.created)
+	case "deleted":
+		s.Bool(&p.deleted)
+	case "forced":
+		s.Bool(&p.forced)
+	case "compare":
+		s.String(&p.compare)
+	case "commits":
+		payload.Elements(s, &p.commits)
+	case "head_commit":
+		s.Object(&p.head)
+	case "pusher":
+		s.Object(&p.pusher)
+	case "repository":
+		s.Object(&p.Repository)
+	case "sender":
+		s.Object(&p.Sender)
 	}
-	return false, nil
 }
 
-func (c *commit) Member(dec *jsontext.Decoder, name []byte) (bool, error) {
+// Member implements payload.Members.
+func (c *commit) Member(s *payload.Scanner, name []byte) {
 	switch string(name) {
-	case `"id"`:
-		return true, payload.String(dec, &c.id)
-	case `"message"`:
-		return true, payload.String(dec, &c.message)
-	case `"url"`:
-		return true, payload.String(dec, &c.url)
-	case `"author"`:
-		return true, payload.Object(dec, &c.author)
+	case "id":
+		s.String(&c.id)
+	case "message":
+		s.String(&c.message)
+	case "url":
+		s.String(&c.url)
+	case "author":
+		s.Object(&c.author)
 	}
-	return false, nil
 }
 
-func (p *person) Member(dec *jsontext.Decoder, name []byte) (bool, error) {
+// Member implements payload.Members.
+func (p *person) Member(s *payload.Scanner, name []byte) {
 	switch string(name) {
-	case `"name"`:
-		return true, payload.String(dec, &p.name)
-	case `"username"`:
-		return true, payload.String(dec, &p.username)
+	case "name":
+		s.String(&p.name)
+	case "username":
+		s.String(&p.username)
 	}
-	return false, nil
 }
 
-func (r *repository) Member(dec *jsontext.Decoder, name []byte) (bool, error) {
+// Member implements payload.Members.
+func (r *repository) Member(s *payload.Scanner, name []byte) {
 	switch string(name) {
-	case `"full_name"`:
-		return true, payload.String(dec, &r.FullName)
-	case `"clone_url"`:
-		return true, payload.String(dec, &r.CloneURL)
-	case `"ssh_url"`:
-		return true, payload.String(dec, &r.SSHURL)
-	case `"html_url"`:
-		return true, payload.String(dec, &r.HTMLURL)
+	case "full_name":
+		s.String(&r.FullName)
+	case "clone_url":
+		s.String(&r.CloneURL)
+	case "ssh_url":
+		s.String(&r.SSHURL)
+	case "html_url":
+		s.String(&r.HTMLURL)
 	}
-	return false, nil
 }
 
-func (u *user) Member(dec *jsontext.Decoder, name []byte) (bool, error) {
-	if string(name) != `"login"` {
-		return false, nil
+// Member implements payload.Members.
+func (u *user) Member(s *payload.Scanner, name []byte) {
+	if string(name) == "login" {
+		s.String(&u.Login)
 	}
-	return true, payload.String(dec, &u.Login)
 }
 
 func (p *push) describe(e *bellhop.Event) {

@@ -7,6 +7,7 @@ package describe
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -47,26 +48,30 @@ func Push(e *bellhop.Event, p Commits) {
 		e.Kind = bellhop.KindOther
 		e.Title = by(e) + " pushed" + to(e)
 	case p.Created && n > 0:
-		e.Title = fmt.Sprintf("%s created %s with %s%s", by(e), branch, commits(n, p.More), in(e))
+		e.Title = by(e) + " created " + branch + " with " + commits(n, p.More) + in(e)
 	case p.Created:
-		e.Title = fmt.Sprintf("%s created %s%s", by(e), branch, in(e))
+		e.Title = by(e) + " created " + branch + in(e)
 	case n == 0 && p.Forced:
-		e.Title = fmt.Sprintf("%s force-pushed %s%s", by(e), branch, of(e))
+		e.Title = by(e) + " force-pushed " + branch + of(e)
 	case n == 0:
-		e.Title = fmt.Sprintf("%s pushed to %s%s", by(e), branch, of(e))
+		e.Title = by(e) + " pushed to " + branch + of(e)
 	default:
-		e.Title = fmt.Sprintf("%s %s %s to %s%s", by(e), verb, commits(n, p.More), branch, of(e))
+		e.Title = by(e) + " " + verb + " " + commits(n, p.More) + " to " + branch + of(e)
 	}
 
 	var b strings.Builder
+	b.Grow(128 * len(p.First)) // about a line each
 	for _, c := range p.First {
 		b.WriteString("- ")
 		b.WriteString(text.Link(text.Code(bellhop.ShortCommit(c.ID)), c.URL))
 		if m := text.Escape(c.Message); m != "" {
-			b.WriteString(" " + m)
+			b.WriteByte(' ')
+			b.WriteString(m)
 		}
 		if a := text.Escape(c.Author); a != "" {
-			b.WriteString(" (" + a + ")")
+			b.WriteString(" (")
+			b.WriteString(a)
+			b.WriteByte(')')
 		}
 		b.WriteByte('\n')
 	}
@@ -181,7 +186,7 @@ func commits(n int, more bool) string {
 	if n == 1 {
 		return "1 commit"
 	}
-	return fmt.Sprintf("%d commits", n)
+	return strconv.Itoa(n) + " commits"
 }
 
 // sentence is "**actor** verb object in [repo](…)" as CommonMark.

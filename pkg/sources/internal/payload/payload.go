@@ -27,9 +27,12 @@ var (
 // ErrShape is what Decode returns for JSON that does not fit.
 var ErrShape = errors.New("json of an unknown shape")
 
-// Decode decodes JSON into a pointer to a struct. It returns ErrShape for JSON of another shape, any other
-// error for what is not JSON.
+// Decode decodes JSON into a pointer to a struct, which reads itself if it is Members. It returns ErrShape for
+// JSON of another shape, any other error for what is not JSON.
 func Decode(body []byte, into any) error {
+	if m, ok := into.(Members); ok {
+		return scan(body, m)
+	}
 	err := json.Unmarshal(body, into, options)
 	if err == nil {
 		return nil
@@ -89,7 +92,12 @@ func (t *Text) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if dec.PeekKind() != '"' {
 		return dec.SkipValue()
 	}
-	return String(dec, (*string)(t))
+	quoted, err := dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	*t = Text(unquote(nil, quoted))
+	return nil
 }
 
 // Present reports whether a field holds anything but null: for objects of which only the presence matters.
@@ -111,6 +119,8 @@ type First[T any] struct {
 // maxItems is how many elements First keeps.
 const maxItems = 10
 
+var errUnfit = errors.New("a value of another type")
+
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (f *First[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	switch dec.PeekKind() {
@@ -118,25 +128,23 @@ func (f *First[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return dec.SkipValue()
 	case '[':
 	default:
-		return unfit(dec)
+		if err := dec.SkipValue(); err != nil {
+			return err
+		}
+		return errUnfit
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
 	for dec.PeekKind() != ']' {
 		if f.Total++; f.Total > maxItems {
-			if err := dec.SkipValue(); err != nil {
+			if _, err := dec.ReadValue(); err != nil {
 				return err
 			}
 			continue
 		}
 		f.Items = append(f.Items, *new(T))
-		item := &f.Items[len(f.Items)-1]
-		if m, ok := any(item).(Members); ok {
-			if err := Object(dec, m); err != nil {
-				return err
-			}
-		} else if err := json.UnmarshalDecode(dec, item); err != nil {
+		if err := json.UnmarshalDecode(dec, &f.Items[len(f.Items)-1]); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -19,18 +18,15 @@ type leaf struct {
 	List First[leaf]
 }
 
-func (l *leaf) UnmarshalJSONFrom(dec *jsontext.Decoder) error { return Object(dec, l) }
-
-func (l *leaf) Member(dec *jsontext.Decoder, name []byte) (bool, error) {
+func (l *leaf) Member(s *Scanner, name []byte) {
 	switch string(name) {
-	case `"text"`:
-		return true, String(dec, &l.Text)
-	case `"flag"`:
-		return true, Bool(dec, &l.Flag)
-	case `"list"`:
-		return true, l.List.UnmarshalJSONFrom(dec)
+	case "text":
+		s.String(&l.Text)
+	case "flag":
+		s.Bool(&l.Flag)
+	case "list":
+		Elements(s, &l.List)
 	}
-	return false, nil
 }
 
 func TestDecode(t *testing.T) {

@@ -141,15 +141,24 @@ func Link(markdown, url string) string {
 // without white space and control characters.
 func Web(urls ...string) string {
 	for _, url := range urls {
-		if (strings.HasPrefix(url, "https://") || strings.HasPrefix(url, "http://")) && !strings.ContainsFunc(url, notInURL) {
+		if (strings.HasPrefix(url, "https://") || strings.HasPrefix(url, "http://")) && isURL(url) {
 			return url
 		}
 	}
 	return ""
 }
 
-func notInURL(r rune) bool {
-	return r <= ' ' || r == 0x7f || r == '<' || r == '>' || r == '"' || r == utf8.RuneError
+func isURL(s string) bool {
+	ascii := true
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c <= ' ', c == 0x7f, c == '<', c == '>', c == '"':
+			return false
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	return ascii || !strings.ContainsRune(s, utf8.RuneError) // which invalid UTF-8 counts as
 }
 
 // target makes a web address the destination of a link.
