@@ -135,7 +135,7 @@ type Delivery struct {
 // Attempt is one try to send.
 type Attempt struct {
 	Time  time.Time     `json:"time"`
-	Took  time.Duration `json:"took"`
+	Took  time.Duration `json:"tookNanos"`
 	Error string        `json:"error,omitzero"`
 }
 

@@ -128,6 +128,9 @@ func (l *load) buildEndpoint(spec *endpointSpec) *Endpoint {
 	}
 	if known {
 		l.buildSource(ep, spec, keys)
+		if spec.lenient(kind) {
+			ep.Verification = bellhop.ByPath // who signs nothing is believed all the same
+		}
 	} else {
 		l.report(l.unknownSource(spec))
 	}
@@ -141,7 +144,9 @@ func (l *load) buildEndpoint(spec *endpointSpec) *Endpoint {
 	if spec.Auth != nil {
 		l.buildAuth(ep, spec, keys)
 	}
-	if known && ep.Verification == bellhop.ByPath && spec.Auth == nil {
+	if known && spec.lenient(kind) {
+		l.report(spec.warning("source", "as under flux-recv, requests of %s without a signature are believed: once its hook signs, write the endpoint in the form of bellhop.dev/v1 to insist", kind.Name))
+	} else if known && ep.Verification == bellhop.ByPath && spec.Auth == nil {
 		l.report(spec.warning("source", "%s cannot sign: whoever learns the URL is believed; narrow it with auth, such as auth: {cidrs: [192.0.2.0/24]}", kind.Name))
 	}
 	if len(l.problems[before:].Fatal()) > 0 || spec.Name == "" {
@@ -150,9 +155,14 @@ func (l *load) buildEndpoint(spec *endpointSpec) *Endpoint {
 	return ep
 }
 
+// lenient reports whether the endpoint accepts unsigned requests because flux-recv did.
+func (s *endpointSpec) lenient(kind bellhop.Kind[bellhop.Source]) bool {
+	return s.flux != nil && kind.Source.Lenient
+}
+
 // buildSource makes the source of ep. A missing key is stood in for, so that the rest is checked all the same.
 func (l *load) buildSource(ep *Endpoint, spec *endpointSpec, keys []bellhop.Secret) {
-	setup := bellhop.Setup{Name: spec.Name, Logger: l.Logger, Keys: keys, Lenient: spec.flux != nil && ep.Kind.Source.Lenient}
+	setup := bellhop.Setup{Name: spec.Name, Logger: l.Logger, Keys: keys, Lenient: spec.lenient(ep.Kind)}
 	if len(keys) == 0 {
 		setup.Keys = []bellhop.Secret{bellhop.NewSecret(bytes.Repeat([]byte("0"), 64))}
 	}

@@ -14,7 +14,7 @@ import (
 // Seen is a request as the operator may look at it afterwards.
 type Seen struct {
 	Time     time.Time     `json:"time"`
-	Took     time.Duration `json:"took"`
+	Took     time.Duration `json:"tookNanos"`
 	Endpoint string        `json:"endpoint,omitempty"`
 	Source   string        `json:"source,omitempty"`
 	Remote   string        `json:"remote,omitempty"`
