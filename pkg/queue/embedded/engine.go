@@ -131,7 +131,8 @@ func (q *Queue) open() error {
 	q.disk.start()
 	q.loops.Go(q.sweepLoop)
 	q.loops.Go(q.syncLoop)
-	q.loops.Go(q.fillFilter)
+	now := q.now().UnixNano()
+	q.loops.Go(func() { q.fillFilter(now) })
 	return nil
 }
 

@@ -129,10 +129,10 @@ func raise(v *atomic.Int64, to int64) {
 	}
 }
 
-// fillFilter reads the keys that the disk remembers. It runs beside everything else.
-func (q *Queue) fillFilter() {
+// fillFilter reads the keys that the disk remembered at the start. It runs beside everything else.
+func (q *Queue) fillFilter(now int64) {
 	start := time.Now()
-	n, err := q.readKeys()
+	n, err := q.readKeys(now)
 	if err != nil {
 		q.log.Error("queue: reading the duplicate keys; each delivery is looked up on the disk", "error", err)
 		return
@@ -141,7 +141,7 @@ func (q *Queue) fillFilter() {
 	q.log.Debug("queue: duplicate keys read", "keys", n, "took", time.Since(start))
 }
 
-func (q *Queue) readKeys() (n int, err error) {
+func (q *Queue) readKeys(now int64) (n int, err error) {
 	it, err := q.space(spaceExpiry)
 	if err != nil {
 		return 0, err
@@ -155,7 +155,7 @@ func (q *Queue) readKeys() (n int, err error) {
 		if !ok {
 			return n, closing(it, fmt.Errorf("key %d: %w", n, errRecord))
 		}
-		q.filter.add(string(eventKey(spaceKey, string(at[timeLen:]))), expires, q.now().UnixNano())
+		q.filter.add(string(eventKey(spaceKey, string(at[timeLen:]))), expires, now)
 	}
 	return n, closing(it, it.Error())
 }
