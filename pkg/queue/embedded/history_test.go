@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,12 +16,20 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
 )
 
-// clock is put forward by hand.
-type clock struct{ now time.Time }
+// clock is put forward by hand, while the queue's own loops read it.
+type clock struct {
+	start time.Time
+	ahead atomic.Int64
+}
+
+func newClock() *clock { return &clock{start: time.Now()} }
+
+func (c *clock) now() time.Time          { return c.start.Add(time.Duration(c.ahead.Load())) }
+func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func openMem(t *testing.T, fs vfs.FS, c *clock, bytes bellhop.Size) *Queue {
 	t.Helper()
-	q, err := Open("queue", Options{FS: fs, RetentionBytes: bytes, Now: func() time.Time { return c.now }})
+	q, err := Open("queue", Options{FS: fs, RetentionBytes: bytes, Now: c.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,11 +89,11 @@ func keys(t *testing.T, q *Queue, space byte) int {
 
 func TestRetentionByAge(t *testing.T) {
 	t.Parallel()
-	c := &clock{time.Now()}
+	c := newClock()
 	q := openMem(t, vfs.NewMem(), c, -1)
 	old := putOne(t, q, 10, "p")
 	settleOne(t, q, "p", nil)
-	c.now = c.now.Add(DefaultRetentionAge / 2)
+	c.forward(DefaultRetentionAge / 2)
 	young := putOne(t, q, 10, "p")
 	settleOne(t, q, "p", nil)
 	for _, step := range []struct {
@@ -93,7 +102,7 @@ func TestRetentionByAge(t *testing.T) {
 	}{
 		{0, true, true}, {DefaultRetentionAge/2 + time.Minute, false, true}, {DefaultRetentionAge/2 + time.Minute, false, false},
 	} {
-		c.now = c.now.Add(step.after)
+		c.forward(step.after)
 		if err := q.sweep(); err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +123,7 @@ func TestRetentionByAge(t *testing.T) {
 func TestRetentionByBytes(t *testing.T) {
 	t.Parallel()
 	const limit, size = 8 << 20, 50 << 10 // half a body more than is stored inline
-	c := &clock{time.Now()}
+	c := newClock()
 	fs := vfs.NewMem()
 	q := openMem(t, fs, c, limit)
 	var ids []string
@@ -161,7 +170,7 @@ func TestRetentionByBytes(t *testing.T) {
 // TestSegmentsAreRestored compares what is known of the history after opening with what was known before.
 func TestSegmentsAreRestored(t *testing.T) {
 	t.Parallel()
-	c := &clock{time.Now()}
+	c := newClock()
 	fs := vfs.NewMem()
 	q := openMem(t, fs, c, 8<<20)
 	for i := range 300 {
@@ -198,7 +207,7 @@ func TestSegmentsAreRestored(t *testing.T) {
 
 func TestKeysAreForgotten(t *testing.T) {
 	t.Parallel()
-	c := &clock{time.Now()}
+	c := newClock()
 	q := openMem(t, vfs.NewMem(), c, 0)
 	put := func(key string, window time.Duration) bool {
 		receipt, err := q.Put(t.Context(), &bellhop.Post{Key: key, Window: window, Items: []bellhop.Item{{Event: queuetest.NewEvent("")}}})
@@ -210,7 +219,7 @@ func TestKeysAreForgotten(t *testing.T) {
 	put("short", time.Minute)
 	put("long", time.Hour)
 	put("again", time.Minute)
-	c.now = c.now.Add(2 * time.Minute)
+	c.forward(2 * time.Minute)
 	if put("again", time.Hour) {
 		t.Error("known beyond its window")
 	}
@@ -226,7 +235,7 @@ func TestKeysAreForgotten(t *testing.T) {
 	if !put("again", time.Hour) || !put("long", time.Hour) {
 		t.Error("forgotten within its window")
 	}
-	c.now = c.now.Add(2 * time.Hour)
+	c.forward(2 * time.Hour)
 	if err := q.sweep(); err != nil {
 		t.Fatal(err)
 	}
@@ -241,12 +250,12 @@ func TestKeysAreForgotten(t *testing.T) {
 // TestReplayAgainstRetention replays while history is dropped: what Replay took is delivered.
 func TestReplayAgainstRetention(t *testing.T) {
 	t.Parallel()
-	c := &clock{time.Now()}
+	c := newClock()
 	q := openMem(t, vfs.NewMem(), c, -1)
 	for range 20 {
 		id := putOne(t, q, 10, "p")
 		settleOne(t, q, "p", nil)
-		c.now = c.now.Add(2 * DefaultRetentionAge)
+		c.forward(2 * DefaultRetentionAge)
 		done := make(chan error)
 		go func() { done <- q.sweep() }()
 		_, err := q.Replay(t.Context(), id, []bellhop.Target{{Provider: "p"}})
