@@ -365,6 +365,41 @@ func TestFluxRecvFile(t *testing.T) {
 	}
 }
 
+// What an endpoint is known by follows from its keys, not only from its source.
+func TestEndpointsSayWhatTheyAreKnownBy(t *testing.T) {
+	t.Parallel()
+	const signing = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	p := start(t, map[string]string{
+		"config/bellhop.yaml": native(
+			"- {name: token, source: gitlab, keyPath: token.key}\n"+
+				"- {name: signed, source: gitlab, keyPath: signed.key}\n"+
+				"- {name: moving, source: gitlab, keyPaths: [moving.key, moving2.key]}\n"+
+				"- {name: path, source: dockerhub, keyPath: path.key}\n"+
+				"- {name: header, source: dockerhub, keyPath: header.key, auth: {header: X-Key}}\n",
+			"- {name: log, type: log}\n"),
+		"secrets/token.key": "t" + key, "secrets/signed.key": signing, "secrets/path.key": "p" + key, "secrets/header.key": "h" + key,
+		"secrets/moving.key": signing[:len(signing)-4] + "AAAA", "secrets/moving2.key": "m" + key,
+	})
+	var endpoints struct {
+		Items []struct {
+			Name         string
+			Verification bellhop.Verification
+		}
+	}
+	p.get("/api/v1/endpoints", &endpoints)
+	got := map[string]bellhop.Verification{}
+	for _, e := range endpoints.Items {
+		got[e.Name] = e.Verification
+	}
+	for name, want := range map[string]bellhop.Verification{
+		"token": bellhop.ByToken, "signed": bellhop.BySignature, "moving": bellhop.ByToken, "path": bellhop.ByPath, "header": bellhop.ByToken,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is known by %q, want %q", name, got[name], want)
+		}
+	}
+}
+
 // What waits when the process ends is delivered by the next one.
 func TestBacklogOutlivesTheProcess(t *testing.T) {
 	t.Parallel()

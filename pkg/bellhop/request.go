@@ -35,6 +35,13 @@ type Source interface {
 	Parse(r *Request) ([]Event, error)
 }
 
+// Verified is what a Source implements whose requests are known by something that depends on its keys or
+// settings.
+type Verified interface {
+	// Verification takes the place of the kind's.
+	Verification() Verification
+}
+
 // Provider speaks to one destination. It is safe for concurrent use and reuses its connections.
 type Provider interface {
 	// Send returns nil once the vendor said that it has the message. A plain error is retried with backoff,

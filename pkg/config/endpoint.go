@@ -172,6 +172,9 @@ func (l *load) buildSource(ep *Endpoint, spec *endpointSpec, keys []bellhop.Secr
 	}
 	source, err := ep.Kind.Build(setup)
 	ep.Source = source
+	if v, ok := source.(bellhop.Verified); ok {
+		ep.Verification = v.Verification()
+	}
 	if !errors.Is(err, errUnsettled) {
 		l.report(spec.locate(bellhop.AsProblems(err))...)
 	}

@@ -80,6 +80,14 @@ func build(setup bellhop.Setup, _ Settings) (bellhop.Source, error) {
 	return src, nil
 }
 
+// Verification is the weaker one if keys of both forms are configured.
+func (s *source) Verification() bellhop.Verification {
+	if s.token == nil {
+		return bellhop.BySignature
+	}
+	return bellhop.ByToken
+}
+
 // Verify holds the signature against the body, or the token against the keys.
 func (s *source) Verify(_ context.Context, r *bellhop.Request) error {
 	if s.signature != nil && (s.token == nil || len(r.Header[verify.HeaderWebhookSignature]) > 0) {
