@@ -142,7 +142,7 @@ func (r *Receiver) Snapshot() *config.Snapshot {
 
 // ServeHTTP answers one request. The table of answers is in answer.go.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	c := call{r: r, w: w, req: req, start: time.Now()}
+	c := call{r: r, req: req, start: time.Now()}
 	a := c.handle()
 	a.write(w)
 	r.metrics.ReceiveDuration.Observe(time.Since(c.start).Seconds())
@@ -155,7 +155,6 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // call is one request on its way through handle.
 type call struct {
 	r     *Receiver
-	w     http.ResponseWriter
 	req   *http.Request
 	start time.Time
 
