@@ -30,12 +30,26 @@ const (
 	ReasonCredentialsWrong   = "credentials_mismatch"
 	ReasonAddressDenied      = "address_denied"
 	ReasonCertificateDenied  = "certificate_denied"
+
+	// Of tokens that an OIDC issuer signed.
+	ReasonTokenMalformed  = "token_malformed"
+	ReasonTokenAlgorithm  = "token_algorithm"   // none, or one with a shared secret
+	ReasonTokenKeyUnknown = "token_key_unknown" // signed with a key that the issuer does not publish
+	ReasonTokenExpired    = "token_expired"
+	ReasonTokenEarly      = "token_not_yet_valid"
+	ReasonIssuerWrong     = "issuer_mismatch"
+	ReasonAudienceWrong   = "audience_mismatch"
+	ReasonClaimsDenied    = "claims_denied"
 )
 
 // Reject makes a *Rejection.
 func Reject(reason, format string, args ...any) error {
 	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
+
+// ErrPing is what Source.Verify returns for an unsigned test of the connection, where senders make such: it is
+// answered as a ping, believed in nothing, and leaves no trace.
+var ErrPing = errors.New("unsigned ping")
 
 // ErrStopping is what a delivery ends with when the program stops: it is handed back, the attempt uncounted.
 var ErrStopping = errors.New("stopping")
@@ -44,8 +58,11 @@ var ErrStopping = errors.New("stopping")
 // sender is told to come back.
 var ErrUnavailable = errors.New("queue unavailable")
 
-// ErrNotFound is wrapped where an event or a delivery does not exist.
+// ErrNotFound is wrapped where an event, a delivery or an object of the cluster does not exist.
 var ErrNotFound = errors.New("not found")
+
+// ErrConflict is wrapped where something was changed by others since it was read.
+var ErrConflict = errors.New("changed since it was read")
 
 type permanentError struct{ err error }
 

@@ -76,6 +76,9 @@ type Event struct {
 	// Fields override the facts that providers show under the message; see Facts.
 	Fields []Field `json:"fields,omitzero"`
 
+	// CommitStatus is set while the event is delivered, by a route that asks for one. It is not stored.
+	CommitStatus *CommitStatus `json:"commitStatus,omitzero"`
+
 	// Actor is who caused it: login or user name, else the display name.
 	Actor string `json:"actor,omitzero"`
 	Repo  Repo   `json:"repo,omitzero"`
@@ -143,6 +146,29 @@ type ObjectReference struct {
 type Field struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+}
+
+// CommitState is what a commit status says, in words that each git provider translates.
+type CommitState string
+
+// The states of a commit.
+const (
+	CommitPending CommitState = "pending" // queued or running
+	CommitSuccess CommitState = "success"
+	CommitFailure CommitState = "failure" // what was tried did not hold: a test, a health check
+	CommitError   CommitState = "error"   // it could not be tried
+)
+
+// CommitStates lists all states, for validation and documentation.
+var CommitStates = []CommitState{CommitPending, CommitSuccess, CommitFailure, CommitError}
+
+// CommitStatus is what a route wants said of the event's commit. What is empty is left to the provider.
+type CommitStatus struct {
+	State CommitState `json:"state,omitzero"`
+	// Context tells the status from others of the same commit, such as "ci/build".
+	Context string `json:"context,omitzero"`
+	// Description is one line of plain text.
+	Description string `json:"description,omitzero"`
 }
 
 // Payload is the decoded payload's text: Raw, or for a form-encoded delivery the form's field "payload".

@@ -1,6 +1,7 @@
 package bellhop
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -79,9 +80,65 @@ type Setup struct {
 	// accepted, a present one is verified. (Sources.)
 	Lenient bool
 
+	// Issuers verify the tokens of OIDC issuers. (Sources.)
+	Issuers Issuers
+
 	// Client is the provider's own client: proxy, certificates, limits and redirects are settled in it.
 	// (Providers.)
 	Client *http.Client
+	// Cluster is the Kubernetes API. (Providers.)
+	Cluster Cluster
+	// Installation tells this installation of Bellhop from others that speak to the same vendor, such as those
+	// of other clusters; it may be empty. (Providers.)
+	Installation string
+
+	// Expression compiles a CEL expression over the named variables, of any type each, that yields true or
+	// false. The error is Problems without a path.
+	Expression func(expr string, variables ...string) (Expression, error)
+}
+
+// Expression is a compiled expression. It is safe for concurrent use.
+type Expression interface {
+	// Match reports whether the expression holds. The values are what encoding/json decodes into an any. The
+	// error says why it has no answer for them, such as a key that is not there.
+	Match(values map[string]any) (bool, error)
+}
+
+// Issuers are the OIDC issuers that a program has met, each with its public keys: fetched once for all
+// endpoints, kept over reloads, and used on while an issuer is out of reach.
+type Issuers interface {
+	// Payload returns a token's claims, as JSON, once its signature was verified with a key of the issuer. It
+	// looks at nothing in them. A *Rejection says that the token is not the issuer's; other errors that the
+	// issuer's keys are out of reach.
+	Payload(ctx context.Context, issuer, token string) ([]byte, error)
+}
+
+// Cluster is what providers need of the Kubernetes API. Its methods fail where there is none.
+type Cluster interface {
+	// Objects finds objects of a group, version and kind: one by name, which is ErrNotFound if it is not there,
+	// or, if name is empty, those of the namespace with the labels, all if there are none.
+	Objects(ctx context.Context, q ObjectQuery) ([]Object, error)
+	// Annotate sets one annotation of an object. If o has a resource version, it must still be the object's:
+	// ErrConflict. An object that is gone is ErrNotFound; what no retry heals, such as an object that admission
+	// finds invalid, is Permanent. A missing permission is not: it heals when it is granted.
+	Annotate(ctx context.Context, o ObjectReference, name, value string) error
+}
+
+// ObjectQuery selects objects of the cluster.
+type ObjectQuery struct {
+	APIVersion, Kind string
+	// Namespace is Bellhop's own if empty.
+	Namespace string
+	Name      string
+	Labels    map[string]string
+}
+
+// Object is an object of the cluster, as far as anybody asks.
+type Object struct {
+	ObjectReference
+	// Content is the whole object, as encoding/json decodes it, but that whole numbers are int64. It is not to
+	// be changed.
+	Content map[string]any
 }
 
 // Define makes the manifest of a plug-in. The settings are decoded strictly over a copy of defaults; build

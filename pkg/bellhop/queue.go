@@ -50,6 +50,10 @@ type Queue interface {
 	// shorten it. A zero time lifts it. The pause outlives a restart.
 	Pause(ctx context.Context, provider string, until time.Time) error
 
+	// Recall returns the memo that a delivery of the provider left under the key; false if there is none, or it
+	// has expired.
+	Recall(ctx context.Context, provider, key string) (Memo, bool, error)
+
 	// Stats are a provider's numbers, without scanning.
 	Stats(ctx context.Context, provider string) (Stats, error)
 	// Providers lists the providers that have deliveries waiting or dead, configured or not.
@@ -97,6 +101,23 @@ type Outcome struct {
 	Due time.Time
 	// Dead gives up after a plain error: the retries are used up.
 	Dead bool
+	// Note says of an accepted delivery why nothing was sent, in words for people; empty if it was.
+	Note string
+	// Memo is left for later deliveries of the provider, in the same breath as the delivery is accepted; nil for
+	// none. It takes the place of the one with the same key.
+	Memo *Memo
+}
+
+// Memo is what a delivery leaves for those after it: what was sent last, so that it is not sent again.
+type Memo struct {
+	// Key is within the provider.
+	Key   string `json:"key"`
+	Value string `json:"value,omitzero"`
+	// Event is the id of the event that left it; Time is when Value became so.
+	Event string    `json:"event"`
+	Time  time.Time `json:"time"`
+	// Expires is when it is forgotten.
+	Expires time.Time `json:"expires"`
 }
 
 // DeliveryState is where a delivery stands.
@@ -128,8 +149,10 @@ type Delivery struct {
 	Attempts int       `json:"attempts"`
 	Log      []Attempt `json:"log,omitzero"`
 	// Error is the last attempt's; Time is when the state last changed.
-	Error string    `json:"error,omitzero"`
-	Time  time.Time `json:"time"`
+	Error string `json:"error,omitzero"`
+	// Note says why a delivered one was not sent: a newer event came first, or the same was sent before.
+	Note string    `json:"note,omitzero"`
+	Time time.Time `json:"time"`
 }
 
 // Attempt is one try to send.

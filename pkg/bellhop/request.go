@@ -27,7 +27,7 @@ type Request struct {
 // keys, and safe for concurrent use.
 type Source interface {
 	// Verify proves that a holder of a key sent r. It runs first and decodes nothing. What it refuses is a
-	// *Rejection.
+	// *Rejection; ErrPing is a test of the connection that proves nothing and brings nothing.
 	Verify(ctx context.Context, r *Request) error
 	// Parse reads a verified request. No events and no error: understood, nothing to relay. An error means
 	// that the body is not what its content type says; JSON of an unknown shape is an event of KindOther.
@@ -48,6 +48,24 @@ type Provider interface {
 	// Permanent(err) goes dead, RetryAfter(d, err) pauses the provider and costs no attempt. It returns soon
 	// after ctx ends.
 	Send(ctx context.Context, e *Event) error
+}
+
+// Stateful is what a Provider implements whose messages set something at the vendor, each in place of the one
+// before: a commit's status. The notifier sends only what changes it, one at a time, and no older event after
+// a newer one.
+type Stateful interface {
+	// State is what sending e would set. Without a Subject the event sets nothing and is just sent.
+	State(e *Event) State
+}
+
+// State is what an event says of something that can be in one state only.
+type State struct {
+	// Subject is what is set, such as a repository, a commit and a context; unique within the provider.
+	Subject string
+	// Value is what it is set to. The same value is not sent again.
+	Value string
+	// Time is when it became so, by the sender's clock if the event tells it.
+	Time time.Time
 }
 
 // Requester is what most providers are: a pure function from an event to the vendor's request, the same

@@ -162,6 +162,7 @@ const (
 	tagBody     = 7 // size of the event's body
 	tagError    = 8
 	tagAttempt  = 9 // time, duration, error
+	tagNote     = 10
 )
 
 const (
@@ -175,7 +176,7 @@ type delivery struct {
 	accepted, started, due, since int64
 	attempts                      int64
 	size                          int64 // of the event's body and record, about
-	err                           string
+	err, note                     string
 	log                           []bellhop.Attempt
 }
 
@@ -229,6 +230,9 @@ func encodeDelivery(d *delivery) []byte {
 	if d.err != "" {
 		b = appendField(b, tagError, d.err)
 	}
+	if d.note != "" {
+		b = appendField(b, tagNote, d.note)
+	}
 	for _, a := range d.log {
 		var times [2 * binary.MaxVarintLen64]byte
 		t := binary.AppendVarint(times[:0], nanos(a.Time))
@@ -261,6 +265,8 @@ func decodeDelivery(record []byte) (delivery, error) {
 			return number(v, &d.size)
 		case tagError:
 			d.err = v
+		case tagNote:
+			d.note = v
 		case tagAttempt:
 			times, text, err := pair(v)
 			if err != nil {
@@ -281,8 +287,8 @@ func decodeDelivery(record []byte) (delivery, error) {
 	return d, err
 }
 
-// note adds an attempt to the log and keeps the last ones.
-func (d *delivery) note(started time.Time, took time.Duration, err error) {
+// tried adds an attempt to the log and keeps the last ones.
+func (d *delivery) tried(started time.Time, took time.Duration, err error) {
 	d.err = ""
 	if err != nil {
 		d.err = err.Error()
@@ -309,6 +315,7 @@ func (d *delivery) show(space byte, event, provider string) *bellhop.Delivery {
 		Attempts: int(d.attempts),
 		Log:      append([]bellhop.Attempt(nil), d.log...),
 		Error:    d.err,
+		Note:     d.note,
 		Time:     moment(d.since),
 	}
 	switch space {

@@ -74,7 +74,7 @@ func TestDeliveryRoundTrip(t *testing.T) {
 func TestLongErrorsAreCut(t *testing.T) {
 	t.Parallel()
 	var d delivery
-	d.note(time.Now(), 0, errors.New(strings.Repeat("é", maxError)))
+	d.tried(time.Now(), 0, errors.New(strings.Repeat("é", maxError)))
 	if len(d.err) > maxError || !strings.HasPrefix(d.err, "éé") || strings.ToValidUTF8(d.err, "") != d.err {
 		t.Fatalf("kept %d bytes", len(d.err))
 	}

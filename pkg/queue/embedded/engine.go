@@ -51,6 +51,10 @@ type Queue struct {
 	history history
 	expired expiry
 
+	// memos is held for reading while one is left, for writing while expired ones are forgotten.
+	memos        sync.RWMutex
+	expiredMemos expiry
+
 	// unsynced is told of what was applied without a sync.
 	unsynced chan struct{}
 

@@ -22,6 +22,8 @@ import (
 //	u NAME                until when the provider pauses
 //	k KEY                 a duplicate key: its expiry and the events' ids
 //	o TIME KEY            when a duplicate key expires; no value
+//	m NAME 0 KEY          a memo of a provider
+//	n TIME NAME 0 KEY     when a memo expires; no value
 //	s EVENT               a sealed segment of the history, by its first event
 //
 // A delivery is in exactly one of q, r, x, h. A Put writes one small key a target (q), so that fanning out is
@@ -38,7 +40,10 @@ const (
 	spacePause   = 'u'
 	spaceKey     = 'k'
 	spaceExpiry  = 'o'
+	spaceMemo    = 'm'
 	spaceSegment = 's'
+
+	spaceMemoExpiry = 'n'
 )
 
 // timeLen is the length of TIME in a key.

@@ -17,7 +17,7 @@ const syncDelay = 100 * time.Millisecond
 // expiredBatch bounds how many duplicate keys are forgotten between two writes.
 const expiredBatch = 4096
 
-// expiry remembers up to where duplicate keys were forgotten, so that no sweep passes over the same tombstones.
+// expiry remembers up to where expired keys were forgotten, so that no sweep passes over the same tombstones.
 type expiry struct{ from []byte }
 
 func (q *Queue) sweepLoop() {
@@ -48,6 +48,9 @@ func (q *Queue) sweep() error {
 	defer q.sweeping.Unlock()
 	now := q.now().UnixNano()
 	if err := q.forgetKeys(now); err != nil {
+		return err
+	}
+	if err := q.forgetMemos(now); err != nil {
 		return err
 	}
 	q.history.sealOld(now)
@@ -101,11 +104,12 @@ func (q *Queue) forgetKeys(now int64) error {
 	}
 	for !q.stopping() {
 		from := q.expired.from
-		keys, next, err := q.expiredKeys(from, until)
+		keys, next, err := q.expiredRests(from, until)
 		if err != nil || len(keys) == 0 {
 			return err
 		}
-		for _, key := range keys {
+		for _, rest := range keys {
+			key := string(eventKey(spaceKey, rest))
 			if err := q.flights.grounded(key, func() error { return q.forgetKey(key, now) }); err != nil {
 				return err
 			}
@@ -122,19 +126,20 @@ func (q *Queue) forgetKeys(now int64) error {
 	return nil
 }
 
-// expiredKeys returns duplicate keys in the order of their expiry, and where the next ones begin.
-func (q *Queue) expiredKeys(from, until []byte) (keys []string, next []byte, err error) {
+// expiredRests returns what stands behind TIME in a space of expiries, in the order of expiry, and where the
+// next ones begin.
+func (q *Queue) expiredRests(from, until []byte) (rests []string, next []byte, err error) {
 	it, err := q.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: until})
 	if err != nil {
 		return nil, nil, err
 	}
-	for ok := it.First(); ok && len(keys) < expiredBatch; ok = it.Next() {
+	for ok := it.First(); ok && len(rests) < expiredBatch; ok = it.Next() {
 		if len(it.Key()) > 1+timeLen {
-			keys = append(keys, string(eventKey(spaceKey, string(it.Key()[1+timeLen:]))))
+			rests = append(rests, string(it.Key()[1+timeLen:]))
 		}
 		next = append(append(next[:0], it.Key()...), 0)
 	}
-	return keys, next, closing(it, it.Error())
+	return rests, next, closing(it, it.Error())
 }
 
 // forgetKey deletes a duplicate key unless it was stored anew. No flight with it can begin meanwhile.

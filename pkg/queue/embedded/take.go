@@ -160,7 +160,18 @@ func (s *lease) Settle(_ context.Context, err error, o bellhop.Outcome) error {
 		to = spaceAgain
 		d.restart(again)
 	}
-	werr := q.move(l.name, s.event, s.space(), &s.d, to, &d, q.applySoon)
+	apply := q.applySoon
+	if err == nil && o.Memo != nil {
+		q.memos.RLock()
+		defer q.memos.RUnlock()
+		apply = func(b *pebble.Batch) error {
+			if err := remember(b, l.name, o.Memo); err != nil {
+				return errors.Join(err, b.Close())
+			}
+			return q.applySoon(b)
+		}
+	}
+	werr := q.move(l.name, s.event, s.space(), &s.d, to, &d, apply)
 	if werr != nil {
 		to, werr = s.space(), fmt.Errorf("settling delivery %s: %w", bellhop.DeliveryID(s.event, l.name), werr)
 	} else if to == spaceDone {
@@ -195,7 +206,11 @@ func (s *lease) outcome(err error, o bellhop.Outcome) (to byte, d delivery) {
 	if bellhop.IsStopping(err) {
 		return s.space(), d
 	}
-	d.note(o.Started, o.Took, err)
+	if d.note = ""; err == nil && o.Note != "" { // nothing was tried
+		d.note, d.err, d.since, d.due = o.Note, "", now.UnixNano(), 0
+		return spaceDone, d
+	}
+	d.tried(o.Started, o.Took, err)
 	if err == nil {
 		d.attempts, d.since, d.due = d.attempts+1, now.UnixNano(), 0
 		return spaceDone, d
