@@ -15,6 +15,8 @@ const (
 	resultPaused    = "paused"    // the provider asked for a pause; not counted as an attempt
 	resultDead      = "dead"      // given up
 	resultReturned  = "returned"  // stopping; not counted as an attempt
+	// Not sent: a newer event, or the same, was sent before.
+	resultSuppressed = "suppressed"
 )
 
 // verdict is what follows from an attempt.

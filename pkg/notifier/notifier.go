@@ -1,6 +1,8 @@
 // Package notifier is HTTP out, and whatever else providers speak: for each provider it takes deliveries from
 // the queue, sends them in the provider's words and at its pace, and settles each by what came of it. How
-// long and how often something is tried is decided here (judge.go) and nowhere else.
+// long and how often something is tried is decided here (judge.go) and nowhere else, and so is what need not be
+// sent because of what was sent before (once.go): states that did not change or are older than the vendor's, and
+// what Flux says again and again.
 //
 // No provider waits for another. Each has a sender of its own; further ones, up to its concurrency, are
 // borrowed from a pool that all share, so that a slow provider may fill the pool and still delays nobody.

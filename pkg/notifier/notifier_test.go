@@ -29,6 +29,8 @@ type scripted struct {
 	pauses  map[string]time.Time
 	changed chan struct{}
 	settled []settled
+	events  map[string]*bellhop.Event // those that are more than an id
+	memos   map[string]bellhop.Memo   // by provider and key
 }
 
 type settled struct {
@@ -39,7 +41,8 @@ type settled struct {
 }
 
 func newScripted() *scripted {
-	return &scripted{waiting: map[string][]*bellhop.Delivery{}, pauses: map[string]time.Time{}, changed: make(chan struct{})}
+	return &scripted{waiting: map[string][]*bellhop.Delivery{}, pauses: map[string]time.Time{}, changed: make(chan struct{}),
+		events: map[string]*bellhop.Event{}, memos: map[string]bellhop.Memo{}}
 }
 
 func (q *scripted) wake() {
@@ -56,6 +59,27 @@ func (q *scripted) add(provider string, n int) {
 			ID: bellhop.DeliveryID(event, provider), Event: event, Provider: provider, Accepted: time.Now(), Started: time.Now(), Due: time.Now()})
 	}
 	q.wake()
+}
+
+// addEvent adds a delivery of an event. By hand: somebody asked for it again.
+func (q *scripted) addEvent(provider string, e *bellhop.Event, byHand bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d := &bellhop.Delivery{
+		ID: bellhop.DeliveryID(e.ID, provider), Event: e.ID, Provider: provider, Accepted: time.Now(), Started: time.Now(), Due: time.Now()}
+	if byHand {
+		d.Accepted = d.Accepted.Add(-time.Second)
+	}
+	q.events[e.ID] = e
+	q.waiting[provider] = append(q.waiting[provider], d)
+	q.wake()
+}
+
+func (q *scripted) Recall(_ context.Context, provider, key string) (bellhop.Memo, bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	m, ok := q.memos[provider+" "+key]
+	return m, ok && m.Expires.After(time.Now()), nil
 }
 
 func (q *scripted) Pause(_ context.Context, provider string, until time.Time) error {
@@ -105,6 +129,11 @@ type lease struct {
 func (l *lease) Delivery() *bellhop.Delivery { return l.d }
 
 func (l *lease) Event(context.Context) (*bellhop.Event, error) {
+	l.q.mu.Lock()
+	defer l.q.mu.Unlock()
+	if e := l.q.events[l.d.Event]; e != nil {
+		return e, nil
+	}
 	return &bellhop.Event{ID: l.d.Event, Title: "t"}, nil
 }
 
@@ -112,6 +141,9 @@ func (l *lease) Settle(_ context.Context, err error, o bellhop.Outcome) error {
 	l.q.mu.Lock()
 	defer l.q.mu.Unlock()
 	l.q.settled = append(l.q.settled, settled{l.d.ID, err, o, time.Now()})
+	if err == nil && o.Memo != nil {
+		l.q.memos[l.d.Provider+" "+o.Memo.Key] = *o.Memo
+	}
 	delay, paused := bellhop.RetryDelay(err)
 	switch {
 	case err == nil, bellhop.IsPermanent(err), o.Dead, bellhop.IsStopping(err):

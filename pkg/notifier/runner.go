@@ -31,6 +31,7 @@ type runner struct {
 	stop     context.CancelFunc
 	abort    context.CancelFunc
 	inFlight sync.WaitGroup
+	subjects subjects
 
 	troubles  atomic.Int32 // attempts that failed since the last that did not
 	condition atomic.Pointer[Condition]
@@ -48,7 +49,7 @@ func newRunner(n *Notifier, p *config.Provider, before *Condition) *runner {
 		duration: n.metrics.DeliveryDuration.WithLabelValues(p.Name, p.Kind.Name),
 		lag:      n.metrics.DeliveryLag.WithLabelValues(p.Name, p.Kind.Name),
 	}
-	for _, result := range []string{resultDelivered, resultRetried, resultPaused, resultDead, resultReturned} {
+	for _, result := range []string{resultDelivered, resultRetried, resultPaused, resultDead, resultReturned, resultSuppressed} {
 		r.results[result] = n.metrics.Deliveries.WithLabelValues(p.Name, p.Kind.Name, result)
 	}
 	r.provider.Store(p)
@@ -178,9 +179,9 @@ func (r *runner) drain() {
 func (r *runner) deliver(lease bellhop.Lease) {
 	p := r.provider.Load()
 	d := lease.Delivery()
-	started := time.Now()
-	err := r.send(p, lease, d)
-	took := time.Since(started)
+	a := r.attempt(p, lease, d)
+	defer a.release()
+	err := a.err
 	switch {
 	case err == nil:
 	case r.sending.Err() != nil:
@@ -189,7 +190,10 @@ func (r *runner) deliver(lease bellhop.Lease) {
 		err = plain{err} // nobody stops: a provider's own cancellation is a failure like any other
 	}
 	v := judge(err, d, p.Retry, time.Now())
-	v.outcome.Started, v.outcome.Took = started, took
+	if err == nil && a.note != "" {
+		v.result = resultSuppressed
+	}
+	v.outcome.Started, v.outcome.Took, v.outcome.Note, v.outcome.Memo = a.started, a.took, a.note, a.memo
 	if v.pause > 0 {
 		if perr := r.n.queue.Pause(context.WithoutCancel(r.sending), r.name, time.Now().Add(v.pause)); perr != nil {
 			r.n.logger.Error("pausing a provider", "provider", r.name, "error", perr)
@@ -198,10 +202,14 @@ func (r *runner) deliver(lease bellhop.Lease) {
 	r.settle(lease, v.err, v.outcome)
 
 	r.results[v.result].Inc()
-	if v.result == resultReturned {
+	switch v.result {
+	case resultReturned:
+		return
+	case resultSuppressed:
+		r.n.logger.Debug("suppressed", "provider", r.name, "event", d.Event, "note", a.note)
 		return
 	}
-	r.duration.Observe(took.Seconds())
+	r.duration.Observe(a.took.Seconds())
 	switch v.result {
 	case resultDelivered:
 		r.lag.Observe(max(time.Since(d.Accepted), 0).Seconds())
@@ -226,25 +234,69 @@ func (r *runner) deliver(lease bellhop.Lease) {
 	}
 }
 
-// send puts the event into the words of its route and provider and sends it.
-func (r *runner) send(p *config.Provider, lease bellhop.Lease, d *bellhop.Delivery) (err error) {
+// attempt is what came of one.
+type attempt struct {
+	started time.Time
+	took    time.Duration // of sending
+	err     error
+	note    string // why nothing was sent
+	memo    *bellhop.Memo
+	// release lets the next message on the same subject go; it must wait until this one is settled.
+	release func()
+}
+
+// attempt puts the event into the words of its route and provider and sends it, unless what was sent before
+// makes that needless.
+func (r *runner) attempt(p *config.Provider, lease bellhop.Lease, d *bellhop.Delivery) (a attempt) {
+	a = attempt{started: time.Now(), release: func() {}}
 	defer func() {
 		if v := recover(); v != nil {
 			r.n.logger.Error("provider panicked", "provider", r.name, "event", d.Event, "stack", string(debug.Stack()))
-			err = errors.New("the provider's code panicked; the log has the stack")
+			a.err = errors.New("the provider's code panicked; the log has the stack")
 		}
 	}()
-	ctx, cancel := context.WithTimeout(r.sending, p.Timeout)
-	defer cancel()
-	e, err := lease.Event(ctx)
+	e, err := lease.Event(r.sending)
 	if err != nil {
-		return fmt.Errorf("reading the event: %w", err)
+		a.err = fmt.Errorf("reading the event: %w", err)
+		return a
 	}
 	e = p.Message.Apply(e)
 	if words := r.n.words.Load(); words != nil {
 		e = (*words)[d.Route].Apply(e)
 	}
-	return p.Provider.Send(ctx, e)
+	if m := memoryOf(p.Provider, e); m.subject != "" {
+		if a.err = r.remember(&a, m, d); a.err != nil || a.note != "" {
+			return a
+		}
+	}
+	a.started = time.Now()
+	ctx, cancel := context.WithTimeout(r.sending, p.Timeout)
+	defer cancel()
+	a.err = p.Provider.Send(ctx, e)
+	a.took = time.Since(a.started)
+	return a
+}
+
+// remember holds the message's subject and compares the message with what was sent on it before.
+func (r *runner) remember(a *attempt, m memory, d *bellhop.Delivery) error {
+	release, err := r.subjects.hold(r.sending, m.subject)
+	if err != nil {
+		return err
+	}
+	a.release = release
+	last, known, err := r.n.queue.Recall(r.sending, r.name, m.subject)
+	if err != nil {
+		return fmt.Errorf("looking up what was sent before: %w", err)
+	}
+	f := m.judge(last, known)
+	if byHand := d.Started.After(d.Accepted); f.final || !byHand { // who retries or replays wants it once more
+		a.note = f.note
+	}
+	if f.memo.Event != "" {
+		f.memo.Key = m.subject
+		a.memo = &f.memo
+	}
+	return nil
 }
 
 func (r *runner) settle(lease bellhop.Lease, err error, o bellhop.Outcome) {

@@ -17,7 +17,7 @@ type Metrics struct {
 	Received *prometheus.CounterVec
 	// ReceiveDuration is from the request's headers to the answer.
 	ReceiveDuration prometheus.Histogram
-	// Deliveries counts attempts by result: delivered, retried, paused, dead, returned.
+	// Deliveries counts attempts by result: delivered, retried, paused, dead, returned, suppressed.
 	Deliveries *prometheus.CounterVec
 	// DeliveryDuration is one attempt's.
 	DeliveryDuration *prometheus.HistogramVec
@@ -47,7 +47,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Received: counter("bellhop_received_total", "Requests to the receiver by their one outcome.", "endpoint", "source", "result", "reason"),
 		ReceiveDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "bellhop_receive_duration_seconds", Help: "From a request's headers to its answer.", Buckets: fast}),
-		Deliveries: counter("bellhop_deliveries_total", "Attempts to deliver by result: delivered, retried, paused, dead, returned.", "provider", "type", "result"),
+		Deliveries: counter("bellhop_deliveries_total", "Attempts to deliver by result: delivered, retried, paused, dead, returned, suppressed.", "provider", "type", "result"),
 		DeliveryDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "bellhop_delivery_duration_seconds", Help: "One attempt to deliver.", Buckets: fast}, []string{"provider", "type"}),
 		DeliveryLag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
