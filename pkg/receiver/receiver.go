@@ -165,6 +165,7 @@ type call struct {
 	// eventType and deliveryID are known once the request was parsed.
 	eventType, deliveryID string
 	detail                string // for the operator, not for the sender
+	traceless             bool   // counted, and that is all
 }
 
 // handle decides on the answer. The order matters: what is cheap and what a stranger can reach comes first.
@@ -220,7 +221,11 @@ func (c *call) handle() answer {
 	defer func() { <-r.workers }()
 	// The sender's going away must not undo what it proved: from here on the request is Bellhop's.
 	ctx := context.WithoutCancel(c.req.Context())
-	if err := c.endpoint.Source.Verify(ctx, &request); err != nil {
+	switch err := c.endpoint.Source.Verify(ctx, &request); {
+	case errors.Is(err, bellhop.ErrPing):
+		c.traceless = true
+		return done(Pong, "ping_unsigned")
+	case err != nil:
 		return c.refused(err)
 	}
 	events, err := c.endpoint.Source.Parse(&request)

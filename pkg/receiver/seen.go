@@ -38,6 +38,9 @@ func (c *call) record(a answer) {
 		out = &c.state.outcomes
 	}
 	out.count(a.Result, a.Reason)
+	if c.traceless {
+		return
+	}
 	s := &Seen{
 		Time: c.start, Took: time.Since(c.start), Method: c.req.Method, Status: a.status, Result: a.Result, Reason: a.Reason,
 		Detail: cut(c.detail, 500), Type: c.eventType, DeliveryID: c.deliveryID,
