@@ -75,6 +75,8 @@ type Queue interface {
 	// the deliveries' ids.
 	Replay(ctx context.Context, eventID string, to []Target) ([]string, error)
 
+	// ID names the store: random, made with it, and the same for all that share it.
+	ID() string
 	// Healthy is nil if a Put would be taken now; otherwise it says why not.
 	Healthy() error
 	// Close hands back what is leased, makes everything durable and stops. A second Close does nothing.

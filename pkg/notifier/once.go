@@ -125,12 +125,13 @@ func revisions(metadata map[string]string) []string {
 	return rs
 }
 
-// volatile is what differs between messages that say the same: times, durations, ids and the ports of
-// connections.
+// volatile is what differs between messages that say the same: times, durations, ids of requests and other
+// things, the ports of connections.
 var volatile = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?` +
 	`|\b(?:\d+(?:\.\d+)?(?:h|ms|m|s|µs|us|ns))+\b` +
 	`|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b` +
 	`|\b0x[0-9a-fA-F]+\b` +
+	`|(?i:\brequest[ -]?id)[:=]? ?"?[0-9A-Za-z+/=_-]+` +
 	`|:\d{4,5}\b`)
 
 func scrub(message string) string { return volatile.ReplaceAllString(message, "~") }

@@ -169,6 +169,9 @@ func TestDuplicatesOfFlux(t *testing.T) {
 		{"volatile parts", []*bellhop.Event{
 			flux("1", "error", "Failed", "after 1.5s at 2026-01-02T03:04:05.6Z: read tcp 10.0.0.1:41234->10.0.0.2:443: timeout, id 7d0c0000-1111-2222-3333-444455556666 0xc000", ""),
 			flux("2", "error", "Failed", "after 2m3s at 2026-01-02T04:04:05Z: read tcp 10.0.0.1:51234->10.0.0.2:443: timeout, id 8d0c0000-1111-2222-3333-444455556666 0xc00f", "")}, time.Second, "1"},
+		{"request ids", []*bellhop.Event{
+			flux("1", "error", "Failed", "StatusCode: 403, RequestID: 7JMHQ5VZ3NKX2P9A, HostID: a", ""),
+			flux("2", "error", "Failed", "StatusCode: 403, RequestID: B2Z5F0Q8R7N1M4TK, HostID: a", "")}, time.Second, "1"},
 		{"what matters is not volatile", []*bellhop.Event{flux("1", "error", "Failed", "3 of 5 pods", ""), flux("2", "error", "Failed", "4 of 5 pods", "")}, time.Second, "1 2"},
 		{"other kinds", []*bellhop.Event{{ID: "1", Kind: bellhop.KindGitPush, Message: "x"}, push}, time.Second, "1 2"},
 	} {

@@ -38,6 +38,7 @@ type Options struct {
 // Queue is the embedded engine; see the package comment.
 type Queue struct {
 	dir  string
+	id   string
 	o    Options
 	log  *slog.Logger
 	now  func() time.Time
@@ -256,6 +257,9 @@ func (q *Queue) begin() error {
 }
 
 func (q *Queue) end() { q.ops.Done() }
+
+// ID names the store.
+func (q *Queue) ID() string { return q.id }
 
 // Healthy is nil if a Put would be taken now.
 func (q *Queue) Healthy() error {

@@ -24,6 +24,7 @@ import (
 //	o TIME KEY            when a duplicate key expires; no value
 //	m NAME 0 KEY          a memo of a provider
 //	n TIME NAME 0 KEY     when a memo expires; no value
+//	i                     the store's id
 //	s EVENT               a sealed segment of the history, by its first event
 //
 // A delivery is in exactly one of q, r, x, h. A Put writes one small key a target (q), so that fanning out is
@@ -41,6 +42,7 @@ const (
 	spaceKey     = 'k'
 	spaceExpiry  = 'o'
 	spaceMemo    = 'm'
+	spaceID      = 'i'
 	spaceSegment = 's'
 
 	spaceMemoExpiry = 'n'

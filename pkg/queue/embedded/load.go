@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -11,6 +13,9 @@ import (
 func (q *Queue) load() error {
 	q.flights.init()
 	q.filter.init()
+	if err := q.loadID(); err != nil {
+		return fmt.Errorf("reading the store's id: %w", err)
+	}
 	if err := q.loadSegments(); err != nil {
 		return fmt.Errorf("reading the history: %w", err)
 	}
@@ -26,6 +31,21 @@ func (q *Queue) load() error {
 		return fmt.Errorf("reading the pauses: %w", err)
 	}
 	return nil
+}
+
+// loadID reads the store's id, or makes one.
+func (q *Queue) loadID() error {
+	key := []byte{spaceID}
+	v, closer, err := q.db.Get(key)
+	switch {
+	case err == nil:
+		q.id = string(v)
+		return closer.Close()
+	case errors.Is(err, pebble.ErrNotFound):
+		q.id = rand.Text()
+		return q.db.Set(key, []byte(q.id), pebble.Sync)
+	}
+	return err
 }
 
 func (q *Queue) space(space byte) (*pebble.Iterator, error) {

@@ -9,6 +9,21 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 )
 
+var idCases = []testCase{
+	{"LastsAndIsUnique", func(r *rig) {
+		id := r.ID()
+		r.reopen()
+		if got := r.ID(); len(id) < 16 || got != id {
+			r.Errorf("id %q, after reopening %q", id, got)
+		}
+		other := r.another(r.T).Open(r.T)
+		defer other.Close()
+		if other.ID() == id {
+			r.Errorf("two stores are called %q", id)
+		}
+	}},
+}
+
 var pauseCases = []testCase{
 	{"HoldsBackOneProvider", func(r *rig) {
 		id := r.put("p", "q")

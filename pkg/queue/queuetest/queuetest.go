@@ -50,6 +50,7 @@ func Run(t *testing.T, engine func(t *testing.T) Engine) {
 		{"Settle", settleCases},
 		{"Memo", memoCases},
 		{"Pause", pauseCases},
+		{"ID", idCases},
 		{"Operate", operateCases},
 		{"List", listCases},
 		{"History", historyCases},
@@ -61,7 +62,7 @@ func Run(t *testing.T, engine func(t *testing.T) Engine) {
 			for _, c := range group.cases {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
-					r := &rig{T: t, engine: engine(t)}
+					r := &rig{T: t, engine: engine(t), another: engine}
 					r.Queue = r.engine.Open(t)
 					t.Cleanup(func() {
 						if err := r.Close(); err != nil {
@@ -84,7 +85,8 @@ type testCase struct {
 type rig struct {
 	*testing.T
 	bellhop.Queue
-	engine Engine
+	engine  Engine
+	another func(t *testing.T) Engine
 }
 
 func (r *rig) context() context.Context {
