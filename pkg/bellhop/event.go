@@ -214,7 +214,7 @@ func (e *Event) JSON() ([]byte, error) {
 
 // Facts are what a provider shows under the message, in a fixed order: Fields if a route or provider set
 // them, else what the event knows of itself (repository, branch, tag, commit, image, pull request, actor),
-// then the metadata by name.
+// then the metadata by name, without the prefixes of Flux's keys.
 func (e *Event) Facts() []Field {
 	if e.Fields != nil {
 		return e.Fields
@@ -234,8 +234,9 @@ func (e *Event) Facts() []Field {
 		add("pull request", strings.TrimSpace("#"+itoa(e.PullRequest.Number)+" "+e.PullRequest.Title))
 	}
 	add("actor", e.Actor)
-	for _, k := range sortedKeys(e.Metadata) {
-		add(k, e.Metadata[k])
+	metadata := fluxMetadata(e.Metadata, e.InvolvedObject.APIVersion)
+	for _, k := range sortedKeys(metadata) {
+		add(k, metadata[k])
 	}
 	return fs
 }

@@ -12,8 +12,13 @@ import (
 // wrong with it and never show it: the URLs of incoming webhooks are credentials. With a fatal problem the
 // URL is nil; plain http to anything but this machine is a warning.
 func Address(path string, value bellhop.Secret) (*url.URL, bellhop.Problems) {
+	return AddressSuchAs(path, value, "https://example.com/hook")
+}
+
+// AddressSuchAs is Address with an example of what to write.
+func AddressSuchAs(path string, value bellhop.Secret, example string) (*url.URL, bellhop.Problems) {
 	wrong := func(what string) (*url.URL, bellhop.Problems) {
-		return nil, bellhop.Problems{bellhop.Wrong(path, "%s: write a URL such as https://example.com/hook", what)}
+		return nil, bellhop.Problems{bellhop.Wrong(path, "%s: write a URL such as %s", what, example)}
 	}
 	text := value.RevealString()
 	if text == "" {

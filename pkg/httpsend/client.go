@@ -80,7 +80,7 @@ func NewClient(o Options) (*http.Client, error) {
 		DialContext:         proxies.dial,
 		TLSClientConfig:     conf,
 		ForceAttemptHTTP2:   true,
-		TLSHandshakeTimeout: 10 * time.Second,
+		TLSHandshakeTimeout: tlsTimeout,
 		IdleConnTimeout:     90 * time.Second,
 		// A provider has one host, so what is idle is its own: enough for any sensible concurrency.
 		MaxIdleConns:        64,

@@ -1,8 +1,10 @@
 // Package httpsend is everything between a provider's request and its outcome: the one HTTP client factory
 // (NewClient), the turning of a Requester into a Provider (Define), what an answer's status means (Judge),
-// what of an answer may be shown, and the small pieces that requests are made of (PostJSON, Address, Cut).
+// what of an answer may be shown, credentials that are fetched first (Authorizer), and the small pieces that
+// requests are made of (PostJSON, Address, Cut).
 //
-// A provider package needs nothing else to be whole: it decodes its settings, checks them and makes requests.
+// A provider package needs nothing else to be whole: it decodes its settings, checks them and makes requests. One
+// that does not speak HTTP goes out by the same rules through TransportOf.
 //
 // # What an answer means
 //
@@ -52,7 +54,8 @@ type Judge interface {
 // deleted branch to one that follows branches), and counts as delivered. What it returns as an error is
 // permanent unless it is marked otherwise, since the same event would make the same error again.
 //
-// The provider that it makes is a bellhop.Requester too, so that a request can be shown without being sent.
+// The provider that it makes is a bellhop.Requester too, so that a request can be shown without being sent, and
+// a bellhop.Stateful if the Requester is one.
 func Define[S any](name, summary string, defaults S, build func(bellhop.Setup, S) (bellhop.Requester, error), traits ...any) bellhop.Kind[bellhop.Provider] {
 	return bellhop.Define(name, summary, defaults, func(setup bellhop.Setup, settings S) (bellhop.Provider, error) {
 		if setup.Client == nil {
@@ -68,10 +71,14 @@ func Define[S any](name, summary string, defaults S, build func(bellhop.Setup, S
 			return nil, problems
 		}
 		s := &sender{r, setup.Client, secretsOf(settings)}
-		if len(problems) > 0 {
-			return s, problems
+		var p bellhop.Provider = s
+		if stateful, ok := r.(bellhop.Stateful); ok {
+			p = statefulSender{s, stateful}
 		}
-		return s, nil
+		if len(problems) > 0 {
+			return p, problems
+		}
+		return p, nil
 	}, traits...)
 }
 
@@ -80,6 +87,12 @@ type sender struct {
 	bellhop.Requester
 	client  *http.Client
 	secrets []string
+}
+
+// statefulSender is the sender of a Requester whose messages set something.
+type statefulSender struct {
+	*sender
+	bellhop.Stateful
 }
 
 // The most that is read of an answer, and the most that is thrown away after it to keep the connection.
@@ -96,17 +109,15 @@ func (s *sender) Send(ctx context.Context, e *bellhop.Event) error {
 	if req == nil {
 		return nil
 	}
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return s.broken(ctx, req, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err == nil {
-		_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxDrain))
+	var resp *http.Response
+	var body []byte
+	if a, ok := s.Requester.(Authorizer); ok {
+		req, resp, body, err = s.authorized(ctx, a, req) //nolint:bodyclose // exchange closes it
+	} else {
+		resp, body, err = s.exchange(ctx, req) //nolint:bodyclose // exchange closes it
 	}
 	if err != nil {
-		return s.broken(ctx, req, fmt.Errorf("answered %d, then broke off: %w", resp.StatusCode, unwrapURL(err)))
+		return err
 	}
 	if j, ok := s.Requester.(Judge); ok {
 		err = j.Judge(resp, body)
@@ -117,6 +128,24 @@ func (s *sender) Send(ctx context.Context, e *bellhop.Event) error {
 		return fmt.Errorf("sending to %s: %w", origin(req.URL), maskOf(s.secrets, req).classed(err))
 	}
 	return nil
+}
+
+// exchange sends a request and reads the answer, which is closed then. The error is that of an exchange without a
+// whole answer.
+func (s *sender) exchange(ctx context.Context, req *http.Request) (*http.Response, []byte, error) {
+	resp, err := s.client.Do(req) //nolint:gosec // where to is what the settings say; the client refuses what it must
+	if err != nil {
+		return nil, nil, s.broken(ctx, req, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err == nil {
+		_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxDrain))
+	}
+	if err != nil {
+		return nil, nil, s.broken(ctx, req, fmt.Errorf("answered %d, then broke off: %w", resp.StatusCode, unwrapURL(err)))
+	}
+	return resp, body, nil
 }
 
 // broken is the error of an exchange without a whole answer.

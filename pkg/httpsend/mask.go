@@ -67,14 +67,15 @@ func maskOf(secrets []string, req *http.Request) *mask {
 // ordinary are the request headers whose values are no secret. All others may be.
 var ordinary = map[string]bool{
 	"Accept": true, "Content-Type": true, "User-Agent": true, "Gotk-Component": true, "Idempotency-Key": true,
+	"X-Atlassian-Token": true, "X-Github-Api-Version": true,
 }
 
 // text masks, then cuts: half a secret is one too.
 func (m *mask) text(s string) string {
-	s = oneLine(s)
+	s = OneLine(s)
 	var forms []string
 	for _, w := range m.words {
-		if w = oneLine(w); len(w) < minSecret {
+		if w = OneLine(w); len(w) < minSecret {
 			continue
 		}
 		quoted, _ := json.Marshal(w)
@@ -133,8 +134,8 @@ func (m *mask) transport(ctx context.Context, err error) error {
 	return errors.New(m.text(text))
 }
 
-// oneLine turns control characters and line breaks into spaces, and white space into one space each.
-func oneLine(s string) string {
+// OneLine turns control characters and line breaks into spaces, and white space into one space each.
+func OneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\uFFFD"), func(r rune) bool {
 		return unicode.IsControl(r) || unicode.IsSpace(r) || unicode.Is(unicode.Bidi_Control, r)
 	}), " ")

@@ -1,6 +1,8 @@
 package httpsend
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -41,14 +43,34 @@ func Status(resp *http.Response, body []byte) error {
 
 // Answered is an unclassed error that quotes the answer: "answered 404 Not Found: no_service".
 func Answered(resp *http.Response, body []byte) error {
-	text := oneLine(string(body))
+	if words := quoted(resp, body); words != "" {
+		return fmt.Errorf("answered %s: %s", status(resp), words)
+	}
+	return fmt.Errorf("answered %s", status(resp))
+}
+
+// Advised is a permanent error that says what to do about it, before the vendor's words, which may be long:
+// "answered 404 Not Found: make a new webhook (no_service)".
+func Advised(resp *http.Response, body []byte, advice string) error {
+	if words := quoted(resp, body); words != "" {
+		advice += " (" + words + ")"
+	}
+	return bellhop.Permanent(fmt.Errorf("answered %s: %s", status(resp), advice))
+}
+
+// quoted is an answer on one line.
+func quoted(resp *http.Response, body []byte) string {
 	if mt, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mt == "text/html" {
-		text = "an HTML page"
+		return "an HTML page"
 	}
-	if text == "" {
-		return fmt.Errorf("answered %s", status(resp))
-	}
-	return fmt.Errorf("answered %s: %s", status(resp), text)
+	return OneLine(string(body))
+}
+
+// IsAnswer reports whether a body can be that of an API that answers in JSON: an object, or nothing at all, which
+// relays leave of it. The page of a proxy that wants somebody to log in is none.
+func IsAnswer(body []byte) bool {
+	var object map[string]json.RawMessage
+	return len(bytes.TrimSpace(body)) == 0 || json.Unmarshal(body, &object) == nil
 }
 
 func status(resp *http.Response) string {
@@ -64,9 +86,14 @@ func Pause(resp *http.Response) time.Duration {
 		return time.Duration(min(max(s, minPause.Seconds()), maxPause.Seconds()) * float64(time.Second))
 	}
 	if at, err := http.ParseTime(v); err == nil {
-		return min(max(time.Until(at), minPause), maxPause)
+		return PauseUntil(at)
 	}
 	return defaultPause
+}
+
+// PauseUntil is how long to wait until then, within the bounds of Pause.
+func PauseUntil(at time.Time) time.Duration {
+	return min(max(time.Until(at), minPause), maxPause)
 }
 
 // redirected says where an answer points that is not followed; see NewClient.
