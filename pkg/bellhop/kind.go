@@ -46,6 +46,8 @@ type SourceTraits struct {
 	// Repeats: two deliveries of different events may be equal to the byte (Quay, generic), so a digest of
 	// the body says nothing about duplicates.
 	Repeats bool
+	// LosesOn429: the sender takes 429 Too Many Requests for success, so it is told 503 when it is too fast.
+	LosesOn429 bool
 	// Credentials are headers that hold the sender's secret or signature beyond the usual ones; they are
 	// not kept with the event.
 	Credentials []string

@@ -31,7 +31,10 @@ const (
 )
 
 // Condition is a compiled CEL expression over `event`, `body` and `headers`. It is safe for concurrent use.
-type Condition struct {
+type Condition struct{ clause }
+
+// clause is a compiled expression that yields true or false.
+type clause struct {
 	expr    string
 	program cel.Program
 }
@@ -66,24 +69,33 @@ func compileCondition(expr string) (*Condition, error) {
 	if err != nil {
 		return nil, err
 	}
+	c, err := compile(expr, env, []string{eventName, bodyName, headersName})
+	if err != nil {
+		return nil, err
+	}
+	return &Condition{c}, nil
+}
+
+// compile compiles an expression over the named variables of env.
+func compile(expr string, env *cel.Env, variables []string) (clause, error) {
 	tree, issues := env.Parse(expr)
 	if issues.Err() != nil {
-		return nil, explain(expr, nil, env, issues)
+		return clause{}, explain(expr, nil, env, variables, issues)
 	}
 	checked, issues := env.Check(tree)
 	if issues.Err() != nil {
-		return nil, explain(expr, tree, env, issues)
+		return clause{}, explain(expr, tree, env, variables, issues)
 	}
 	if t := checked.OutputType(); !t.IsExactType(types.BoolType) && !t.IsExactType(types.DynType) {
-		return nil, bellhop.Problems{{Message: fmt.Sprintf("the expression yields %s, not true or false: compare it with something", t)}}
+		return clause{}, bellhop.Problems{{Message: fmt.Sprintf("the expression yields %s, not true or false: compare it with something", t)}}
 	}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	estimate, err := env.EstimateCost(checked, unknownSizes{})
 	if err != nil {
-		return nil, fmt.Errorf("estimating the cost of the expression: %w", err)
+		return clause{}, fmt.Errorf("estimating the cost of the expression: %w", err)
 	}
 	if estimate.Min > maxCost {
-		return nil, bellhop.Problems{{Message: "the expression costs too much on every event: make it smaller"}}
+		return clause{}, bellhop.Problems{{Message: "the expression costs too much on every event: make it smaller"}}
 	}
 	if estimate.Max > maxCost {
 		// Its cost depends on the event, so it is counted while it runs; the others are spared that.
@@ -91,9 +103,9 @@ func compileCondition(expr string) (*Condition, error) {
 	}
 	program, err := env.Program(checked, options...)
 	if err != nil {
-		return nil, bellhop.Problems{{Message: lowerFirst(err.Error())}}
+		return clause{}, bellhop.Problems{{Message: lowerFirst(err.Error())}}
 	}
-	return &Condition{expr: expr, program: program}, nil
+	return clause{expr, program}, nil
 }
 
 // Match reports whether the event matches. A nil condition matches all. The error says at which expression
@@ -102,7 +114,12 @@ func (c *Condition) Match(e *bellhop.Event) (bool, error) {
 	if c == nil {
 		return true, nil
 	}
-	out, _, err := c.program.Eval(&subject{event: e})
+	return c.holds(&subject{event: e})
+}
+
+// holds evaluates the clause over the variables that vars holds: a cel.Activation or a map[string]any.
+func (c *clause) holds(vars any) (bool, error) {
+	out, _, err := c.program.Eval(vars)
 	if err != nil {
 		return false, fmt.Errorf("evaluating %s: %w", quoteClause(c.expr), plain(err))
 	}
@@ -114,15 +131,12 @@ func (c *Condition) Match(e *bellhop.Event) (bool, error) {
 }
 
 // String is the expression.
-func (c *Condition) String() string { return c.expr }
+func (c *clause) String() string { return c.expr }
 
-// environment is what all expressions are compiled in.
+// environment is what conditions are compiled in.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
-		cel.OptionalTypes(),
-		ext.Strings(),
-		ext.Sets(),
-
+		language,
 		ext.NativeTypes(goEventType, ext.ParseStructTag("json")),
 		func(env *cel.Env) (*cel.Env, error) {
 			t := eventTypes{env.CELTypeProvider(), env.CELTypeAdapter()}
@@ -135,6 +149,15 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Variable(eventName, eventType),
 		cel.Variable(bodyName, cel.DynType),
 		cel.Variable(headersName, cel.MapType(cel.StringType, cel.StringType)),
+	)
+})
+
+// language is what all expressions have in common: functions and limits.
+func language(env *cel.Env) (*cel.Env, error) {
+	for _, option := range []cel.EnvOption{
+		cel.OptionalTypes(),
+		ext.Strings(),
+		ext.Sets(),
 
 		cel.CrossTypeNumericComparisons(true), // body.size > 1.5, whatever number the sender wrote
 		cel.DefaultUTCTimeZone(true),
@@ -149,8 +172,14 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 			cel.ValidateTimestampLiterals(),
 			cel.ValidateComprehensionNestingLimit(maxNesting),
 		),
-	)
-})
+	} {
+		var err error
+		if env, err = option(env); err != nil {
+			return nil, err
+		}
+	}
+	return env, nil
+}
 
 // unknownSizes: nothing is known of the sizes of what senders write.
 type unknownSizes struct{}
@@ -162,11 +191,11 @@ func (unknownSizes) EstimateCallCost(_, _ string, _ *cost.AstNode, _ []cost.AstN
 
 // explain turns what CEL found into problems that say what to write instead. tree is nil if the expression
 // does not parse.
-func explain(expr string, tree *cel.Ast, env *cel.Env, issues *cel.Issues) bellhop.Problems {
+func explain(expr string, tree *cel.Ast, env *cel.Env, variables []string, issues *cel.Issues) bellhop.Problems {
 	var ps bellhop.Problems
 	for _, e := range issues.Errors() {
 		message := lowerFirst(e.Message)
-		if m := explainName(tree, env, e); m != "" {
+		if m := explainName(tree, env, variables, e); m != "" {
 			message = m
 		} else if m := overload.FindStringSubmatch(e.Message); m != nil {
 			message = fmt.Sprintf("%s does not go between %s and %s", m[1], m[2], m[3])
@@ -189,7 +218,7 @@ func explain(expr string, tree *cel.Ast, env *cel.Env, issues *cel.Issues) bellh
 var overload = regexp.MustCompile(`^found no matching overload for '_(\S+)_' applied to '\((.+), (.+)\)'`)
 
 // explainName finds the nearest name for a misspelt one; empty if e is about something else.
-func explainName(tree *cel.Ast, env *cel.Env, e *common.Error) string {
+func explainName(tree *cel.Ast, env *cel.Env, variables []string, e *common.Error) string {
 	undefined := strings.HasPrefix(e.Message, "undefined field")
 	undeclared := strings.HasPrefix(e.Message, "undeclared reference")
 	if tree == nil || !undefined && !undeclared {
@@ -211,8 +240,7 @@ func explainName(tree *cel.Ast, env *cel.Env, e *common.Error) string {
 		if slices.Contains(fields, name) {
 			return fmt.Sprintf("there is no %q: write event.%s", name, name)
 		}
-		return fmt.Sprintf("there is no %q: expressions are over event, body and headers%s", name,
-			didYouMean(name, []string{eventName, bodyName, headersName}))
+		return fmt.Sprintf("there is no %q: expressions are over %s%s", name, enumerate(variables), didYouMean(name, variables))
 	case ast.CallKind:
 		name := node.AsCall().FunctionName()
 		var known []string
@@ -224,6 +252,15 @@ func explainName(tree *cel.Ast, env *cel.Env, e *common.Error) string {
 		return fmt.Sprintf("there is no function %q%s", name, didYouMean(name, known))
 	}
 	return ""
+}
+
+// enumerate is "a, b and c".
+func enumerate(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
 func find(e ast.Expr, id int64) ast.Expr {

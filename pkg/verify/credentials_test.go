@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -52,6 +53,9 @@ func TestCredentials(t *testing.T) {
 		{"basic, no user", verify.Basic("hook", keys), "Authorization", basic("", "new key"), wrong},
 		{"basic, wrong password", verify.Basic("hook", keys), "Authorization", basic("hook", "no key"), wrong},
 		{"basic, empty password", verify.Basic("hook", keys), "Authorization", basic("hook", ""), wrong},
+		{"basic in lower case", verify.Basic("hook", keys), "Authorization", "b" + basic("hook", "new key")[1:], ""},
+		{"basic with a colon in the password", verify.Basic("hook", secrets("a:b")), "Authorization", basic("hook", "a:b"), ""},
+		{"basic with stray bits", verify.Basic("hook", keys), "Authorization", "Basic " + strings.Replace(base64.StdEncoding.EncodeToString([]byte("hook:old key.")), "Lg==", "Lh==", 1), missing},
 		{"basic broken", verify.Basic("hook", keys), "Authorization", "Basic !", missing},
 		{"basic missing", verify.Basic("hook", keys), "X-Other", "x", missing},
 	} {

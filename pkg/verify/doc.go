@@ -1,5 +1,5 @@
 // Package verify proves that a request comes from a holder of a key: signature schemes over raw bytes,
-// tokens, credentials, addresses and client certificates.
+// tokens, those of OIDC issuers among them, credentials, addresses and client certificates.
 //
 // What is refused is a *bellhop.Rejection with a stable reason and never says anything secret. Secrets and
 // signatures are compared in constant time, nothing of a body is decoded, and everything is safe for
