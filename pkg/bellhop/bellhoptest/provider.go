@@ -22,34 +22,50 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/tools/txtar"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/config/strict"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
+	"github.com/bellhop-dev/bellhop/pkg/route"
 )
 
 // ProviderOptions is what RunProvider cannot find out by itself.
 type ProviderOptions struct {
 	// Answer is the body of the vendor's own success answer.
 	Answer string
+	// AnswerTo makes that body from the request's, for vendors that answer with what they were sent.
+	AnswerTo func(request []byte) string
 	// Accepts reports which statuses, with Answer, mean success; nil for 2xx.
 	Accepts func(status int) bool
+	// Pauses are the statuses that ask for a pause with Retry-After, beside 429 and 503.
+	Pauses []int
+	// Answers are the vendor's own that a status alone does not explain: every success that is none, what pauses,
+	// what no retry heals.
+	Answers []Answer
 	// Limits are the vendor's limits on parts of a message.
 	Limits []Limit
 	// Refuses: an event may lack what a request needs, which is an error then. Others must send every event,
 	// or say that there is nothing to tell.
 	Refuses bool
+	// Setup adds what a provider is built from besides its client, such as a cluster. What it finds in the case
+	// is its own; t's clean-up may compare what came of it.
+	Setup func(t *testing.T, c *Case, setup *bellhop.Setup)
 }
 
 // Limit is a vendor's limit on one part of a message.
 type Limit struct {
 	Name string
+	// Case names the case whose settings are used; the first that asks something if empty.
+	Case string
 	Max  int
 	Unit httpsend.Unit
 	// Set puts a text into an event.
 	Set func(e *bellhop.Event, text string)
 	// Get finds in a request's body what became of it, the part that the vendor counts.
 	Get func(body []byte) string
+	// Whole: the vendor counts more than the text, so that one within the limit may be cut to make room.
+	Whole bool
 }
 
 // RunProvider holds a kind of provider to its contract. Each testdata/*.txtar of the plug-in is a case:
@@ -59,6 +75,8 @@ type Limit struct {
 //	event.json     the event in its JSON, "body" included
 //	request        what is asked of the vendor: method and URL, headers by name, a blank line, the body, JSON
 //	               indented; empty if the event says nothing to the vendor
+//	state          for a bellhop.Stateful: what the event would set, its value and its time, a line each; empty if
+//	               nothing
 //	problems       what is wrong with the settings, a line each; with a fatal one nothing is sent
 //	log            what a person reads in the log, where there is something
 //
@@ -82,7 +100,7 @@ func RunProvider(t *testing.T, kind bellhop.Kind[bellhop.Provider], o ProviderOp
 		})
 	}
 	t.Run("unknown setting", func(t *testing.T) {
-		c := &providerCase{Case: &Case{Name: "unknown setting"}, settings: []byte("no-such-setting: 1\n")}
+		c := &providerCase{Case: &Case{Name: "unknown setting", archive: new(txtar.Archive)}, settings: []byte("no-such-setting: 1\n")}
 		if _, problems := s.build(t, c, nil, nil); problems.Err() == nil {
 			t.Error("an unknown setting is accepted: decode with Setup.Decode alone")
 		}
@@ -103,14 +121,42 @@ func RunProvider(t *testing.T, kind bellhop.Kind[bellhop.Provider], o ProviderOp
 	t.Run("cancelled", func(t *testing.T) { s.cancelled(t, c) })
 	t.Run("one connection", func(t *testing.T) { s.oneConnection(t, c) })
 	t.Run("redirect", func(t *testing.T) { s.redirects(t, c) })
-	for _, l := range o.Limits {
-		t.Run("limit/"+l.Name, func(t *testing.T) { s.limit(t, c, l) })
+	for _, a := range o.Answers {
+		t.Run("answer/"+strconv.Itoa(a.Status), func(t *testing.T) { s.answer(t, named(t, asking, a.Case), a) })
 	}
+	for _, l := range o.Limits {
+		t.Run("limit/"+l.Name, func(t *testing.T) { s.limit(t, named(t, asking, l.Case), l) })
+	}
+}
+
+// named is the case of that name, the first if it is empty.
+func named(t *testing.T, cases []*providerCase, name string) *providerCase {
+	t.Helper()
+	for _, c := range cases {
+		if name == "" || name == c.Name {
+			return c
+		}
+	}
+	t.Fatalf("there is no case %q that asks something", name)
+	return nil
 }
 
 type providerSuite struct {
 	kind    bellhop.Kind[bellhop.Provider]
 	options ProviderOptions
+}
+
+// answerTo is the vendor's success answer to a request.
+func (s *providerSuite) answerTo(body []byte) string {
+	if s.options.AnswerTo != nil {
+		return s.options.AnswerTo(body)
+	}
+	return s.options.Answer
+}
+
+// accepts is a vendor that takes everything.
+func (s *providerSuite) accepts(a asked) *http.Response {
+	return answered(200, nil, s.answerTo(a.body))
 }
 
 // providerCase is a case, read.
@@ -172,7 +218,7 @@ func (s *providerSuite) build(t *testing.T, c *providerCase, client *http.Client
 	if len(docs) > 0 {
 		node = docs[0]
 	}
-	setup := bellhop.Setup{Name: "team", Client: client, Decode: func(into any) error {
+	setup := bellhop.Setup{Name: "team", Client: client, Expression: route.CompileExpression, Decode: func(into any) error {
 		return strict.Decode(file, "", node, c.secret, into).Err()
 	}}
 	if log != nil {
@@ -186,10 +232,16 @@ func (s *providerSuite) build(t *testing.T, c *providerCase, client *http.Client
 			},
 		}))
 	}
+	if s.options.Setup != nil {
+		s.options.Setup(t, c.Case, &setup)
+	}
 	p, err := s.kind.Build(setup)
 	problems = strict.Locate(file, "", node, bellhop.AsProblems(err))
 	if problems.Err() == nil && p == nil {
 		t.Fatal("built neither a provider nor a problem")
+	}
+	if c, ok := p.(io.Closer); ok {
+		t.Cleanup(func() { _ = c.Close() })
 	}
 	return p, problems
 }
@@ -207,7 +259,7 @@ func (s *providerSuite) usable(t *testing.T, c *providerCase, client *http.Clien
 // runCase compares a case with its files, and reports whether it asked something of the vendor.
 func (s *providerSuite) runCase(t *testing.T, c *providerCase) bool {
 	t.Helper()
-	rec := &recorder{answer: func(asked) *http.Response { return answered(200, nil, s.options.Answer) }}
+	rec := &recorder{answer: s.accepts}
 	var log bytes.Buffer
 	p, problems := s.build(t, c, rec.client(t), &log)
 	if _, expected := c.File("problems"); expected || len(problems) > 0 {
@@ -244,11 +296,21 @@ func (s *providerSuite) runCase(t *testing.T, c *providerCase) bool {
 	if _, expected := c.File("request"); expected || text.Len() > 0 {
 		c.Golden(t, "request", text.Bytes())
 	}
+	if stateful, ok := p.(bellhop.Stateful); ok {
+		c.Golden(t, "state", stateText(stateful.State(c.event)))
+	}
 	if _, expected := c.File("log"); expected || log.Len() > 0 {
 		c.Golden(t, "log", bytes.TrimSuffix(log.Bytes(), []byte("\n")))
 		c.hides(t, errors.New(log.String()))
 	}
 	return len(all) > 0
+}
+
+func stateText(s bellhop.State) []byte {
+	if s.Subject == "" {
+		return nil
+	}
+	return fmt.Appendf(nil, "%s\n%s\n%s", s.Subject, s.Value, s.Time.UTC().Format(time.RFC3339Nano))
 }
 
 // hides fails the test if an error, printed in any way, shows a secret, or where in the vendor's house the
@@ -318,8 +380,8 @@ func (s *providerSuite) statuses(t *testing.T, c *providerCase) {
 					if want = "accepted"; !s.options.Accepts(status) {
 						want = "an error"
 					}
-					body = s.options.Answer
-				case status == 429, status == 503 && header != nil:
+					body = s.answerTo(c.asked.body)
+				case status == 429, header != nil && (status == 503 || slices.Contains(s.options.Pauses, status)):
 					want = "paused"
 				case status == 408, status == 425, status >= 500 && status != 501:
 					want = "retried"
@@ -379,7 +441,7 @@ func (s *providerSuite) sameBytes(t *testing.T, c *providerCase) {
 	}
 	var first []byte
 	for range 3 {
-		rec := &recorder{answer: func(asked) *http.Response { return answered(200, nil, s.options.Answer) }}
+		rec := &recorder{answer: s.accepts}
 		p := s.usable(t, c, rec.client(t))
 		for range 2 {
 			if err := p.Send(t.Context(), e); err != nil {
@@ -462,14 +524,14 @@ func (s *providerSuite) oneConnection(t *testing.T, c *providerCase) {
 	t.Helper()
 	var conns, served atomic.Int64
 	fake := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
+		body, _ := io.ReadAll(r.Body)
 		if served.Add(1)%10 == 0 {
 			// A long answer that nobody wants must not cost the connection.
 			w.WriteHeader(http.StatusBadGateway)
 			_, _ = io.WriteString(w, strings.Repeat("x", 100<<10))
 			return
 		}
-		_, _ = io.WriteString(w, s.options.Answer)
+		_, _ = io.WriteString(w, s.answerTo(body))
 	}))
 	fake.Config.ConnState = countNew(&conns)
 	fake.Start()
@@ -496,7 +558,7 @@ func (s *providerSuite) redirects(t *testing.T, c *providerCase) {
 				if a.url.Host == host {
 					return answered(status, http.Header{"Location": {to}}, "")
 				}
-				return answered(200, nil, s.options.Answer)
+				return s.accepts(a)
 			}}
 			err := s.usable(t, c, rec.client(t)).Send(t.Context(), c.event)
 			if got := class(err); got != "permanent" {
@@ -521,7 +583,7 @@ var awkward = []string{
 
 func (s *providerSuite) anyEvent(t *testing.T, c *providerCase) {
 	t.Helper()
-	rec := &recorder{answer: func(asked) *http.Response { return answered(200, nil, s.options.Answer) }}
+	rec := &recorder{answer: s.accepts}
 	p := s.usable(t, c, rec.client(t))
 	rnd := rand.New(rand.NewPCG(1, 2))
 	texts := append(slices.Clone(awkward), strings.Repeat("1 MB of 💥 ", 1<<20/13))
@@ -566,6 +628,9 @@ func randomEvent(rnd *rand.Rand, texts []string) *bellhop.Event {
 			for _, field := range v.Fields() {
 				fill(field)
 			}
+		case reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(v.Elem())
 		case reflect.Slice:
 			if v.Type().Elem().Kind() == reflect.Uint8 {
 				return
@@ -588,7 +653,7 @@ func randomEvent(rnd *rand.Rand, texts []string) *bellhop.Event {
 
 func (s *providerSuite) limit(t *testing.T, c *providerCase, l Limit) {
 	t.Helper()
-	rec := &recorder{answer: func(asked) *http.Response { return answered(200, nil, s.options.Answer) }}
+	rec := &recorder{answer: s.accepts}
 	p := s.usable(t, c, rec.client(t))
 	send := func(text string) string {
 		t.Helper()
@@ -610,7 +675,7 @@ func (s *providerSuite) limit(t *testing.T, c *providerCase, l Limit) {
 		return got
 	}
 	for _, n := range []int{l.Max - 1, l.Max} {
-		if got := send(strings.Repeat("x", n)); strings.Count(got, "x") < n {
+		if got := send(strings.Repeat("x", n)); strings.Count(got, "x") < n && !l.Whole {
 			t.Errorf("a text of %d was cut to %d though it fits", n, strings.Count(got, "x"))
 		}
 	}
@@ -631,5 +696,9 @@ func cloneEvent(e *bellhop.Event) *bellhop.Event {
 	c := *e
 	c.Metadata, c.Headers = maps.Clone(e.Metadata), maps.Clone(e.Headers)
 	c.Fields, c.Raw = slices.Clone(e.Fields), bytes.Clone(e.Raw)
+	if e.CommitStatus != nil {
+		status := *e.CommitStatus
+		c.CommitStatus = &status
+	}
 	return &c
 }

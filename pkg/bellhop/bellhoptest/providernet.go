@@ -199,14 +199,14 @@ func (s *providerSuite) throughProxy(t *testing.T, c *providerCase) {
 	var hosts []string
 	var certificates int
 	vendor := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
+		body, _ := io.ReadAll(r.Body)
 		mu.Lock()
 		hosts = append(hosts, r.Host)
 		if r.TLS != nil && len(r.TLS.PeerCertificates) == 1 {
 			certificates++
 		}
 		mu.Unlock()
-		_, _ = io.WriteString(w, s.options.Answer)
+		_, _ = io.WriteString(w, s.answerTo(body))
 	})
 	secure := httptest.NewUnstartedServer(vendor)
 	secure.TLS = &tls.Config{
@@ -228,7 +228,7 @@ func (s *providerSuite) throughProxy(t *testing.T, c *providerCase) {
 			vendor(w, r)
 			return
 		}
-		tunnel(w, secure.Listener.Addr().String())
+		Tunnel(w, secure.Listener.Addr().String())
 	}))
 	defer proxy.Close()
 
@@ -271,8 +271,8 @@ func basicAuth(header string) (user, password string, ok bool) {
 	return (&http.Request{Header: http.Header{"Authorization": {header}}}).BasicAuth()
 }
 
-// tunnel connects the client of a CONNECT to address until either end closes.
-func tunnel(w http.ResponseWriter, address string) {
+// Tunnel connects the client of a CONNECT to address until either end closes.
+func Tunnel(w http.ResponseWriter, address string) {
 	var d net.Dialer
 	up, err := d.DialContext(context.Background(), "tcp", address)
 	if err != nil {

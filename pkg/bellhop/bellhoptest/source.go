@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/route"
+	"github.com/bellhop-dev/bellhop/pkg/verify"
 )
 
 // RunSource runs the conformance suite of sources over testdata/*.txtar. A case holds
@@ -25,12 +27,17 @@ import (
 //	request        header lines, a blank line, the body
 //
 // and what must come of it: events.json (the events that Parse makes, byte for byte), rejected (the reason
-// of Verify), malformed (a part of Parse's error; the request is authentic), or problems (what is wrong with
-// the settings; no request). Options in the comment:
+// of Verify), pong (nothing: Verify says that it is an unsigned ping), malformed (a part of Parse's error; the
+// request is authentic), or problems (what is wrong with the settings; warnings may stand
+// beside what comes of a request). Options in the comment:
 //
 //	sign: true     sign the request as the kind's Sign does, with the first key
 //	time: …        when the request came, RFC 3339; else the request's own timestamp, else a fixed time
 //	lenient: true  build with Setup.Lenient
+//	bound: true    the headers say what the body has to be, so that Parse may refuse a changed one
+//	token: {…}     carry a token of an OIDC issuer with these claims, in JSON; the issuer goes by any name.
+//	               Unless the claims say otherwise it was issued a minute ago, for an hour
+//	token-key: …   other: sign that with a key that is not the issuer's
 //
 // From every accepted case the suite derives requests that must be refused, and bodies that must not break
 // Parse.
@@ -60,12 +67,13 @@ type sourceCase struct {
 	setup   bellhop.Setup
 	request *bellhop.Request
 	signed  []string // the headers that Sign set
+	token   bool     // of an OIDC issuer
 }
 
 func newSourceCase(t testing.TB, kind bellhop.Kind[bellhop.Source], c *Case) *sourceCase {
 	t.Helper()
 	sc := &sourceCase{Case: c}
-	sc.setup.Name = "test"
+	sc.setup = sourceSetup("test", suiteKey())
 	sc.setup.Lenient = c.Option("lenient") == "true"
 	settings, _ := c.File("settings.yaml")
 	sc.setup.Decode = decodeSettings(settings, nil)
@@ -92,7 +100,31 @@ func newSourceCase(t testing.TB, kind bellhop.Kind[bellhop.Source], c *Case) *so
 		sc.signed = signRequest(kind, sc.setup.Keys[0], sc.request)
 	}
 	sc.request.Time = requestTime(t, c.Option("time"), sc.request)
+	if claims := c.Option("token"); claims != "" {
+		key := suiteKey()
+		if c.Option("token-key") == "other" {
+			key = strangersKey()
+		}
+		token, err := caseToken(key, claims, sc.request.Time)
+		if err != nil {
+			t.Fatalf("token: %v", err)
+		}
+		sc.request.Header.Set("Authorization", "Bearer "+token)
+		sc.token = true
+	}
 	return sc
+}
+
+// sourceSetup is what a source is built from, with an issuer that signs with issuerKey and goes by any name.
+func sourceSetup(name string, issuerKey IssuerKey, keys ...[]byte) bellhop.Setup {
+	s := bellhop.Setup{
+		Name: name, Expression: route.CompileExpression,
+		Issuers: verify.NewIssuers(InMemory(NewIssuer(issuerKey)), nil),
+	}
+	for _, k := range keys {
+		s.Keys = append(s.Keys, bellhop.NewSecret(k))
+	}
+	return s
 }
 
 // parseRequest reads header lines, a blank line and the body.
@@ -152,15 +184,18 @@ func requestTime(t testing.TB, told string, r *bellhop.Request) time.Time {
 func runSourceCase(t *testing.T, kind bellhop.Kind[bellhop.Source], c *sourceCase) {
 	t.Helper()
 	source, err := kind.Build(c.setup)
+	fatal := bellhop.AsProblems(err).Err()
 	if _, ok := c.File("problems"); ok {
 		if err == nil {
 			t.Fatal("the settings are accepted")
 		}
 		noSecret(t, c.setup.Keys, err)
 		c.Golden(t, "problems", []byte(err.Error()))
-		return
+		if fatal != nil || c.request == nil {
+			return
+		}
 	}
-	if err != nil {
+	if fatal != nil {
 		t.Fatalf("building the source: %v", err)
 	}
 	if c.request == nil {
@@ -170,6 +205,12 @@ func runSourceCase(t *testing.T, kind bellhop.Kind[bellhop.Source], c *sourceCas
 	if want, ok := c.File("rejected"); ok {
 		if got := mustReject(t, c.setup.Keys, err); got != string(want) {
 			t.Errorf("rejected with %q, want %q: %v", got, want, err)
+		}
+		return
+	}
+	if _, ok := c.File("pong"); ok {
+		if !errors.Is(err, bellhop.ErrPing) {
+			t.Errorf("verifying: error %v, want bellhop.ErrPing", err)
 		}
 		return
 	}
@@ -275,9 +316,9 @@ func eventsJSON(t testing.TB, events []bellhop.Event) []byte {
 
 func emptyKeys(t *testing.T, kind bellhop.Kind[bellhop.Source]) {
 	for _, key := range []string{"", "\n", " \r\n"} {
-		setup := bellhop.Setup{Name: "test", Keys: []bellhop.Secret{bellhop.NewSecret([]byte(key))}}
-		source, err := kind.Build(setup)
-		if err != nil || kind.Source.Verification == bellhop.ByPath {
+		setup := sourceSetup("test", suiteKey(), []byte(key))
+		source, err := build(kind, setup)
+		if err != nil || verification(kind, source) == bellhop.ByPath {
 			continue // who knows the path is believed; that the key behind it is not empty is for who makes the path
 		}
 		r := &bellhop.Request{Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte("{}"), Remote: testPeer, Time: testTime}
@@ -294,7 +335,7 @@ func forgeries(t *testing.T, kind bellhop.Kind[bellhop.Source], source bellhop.S
 		t.Helper()
 		if err := source.Verify(t.Context(), r); err == nil {
 			t.Errorf("%s: believed", what)
-		} else {
+		} else if !errors.Is(err, bellhop.ErrPing) { // which is believed in nothing
 			mustReject(t, keys, err)
 		}
 	}
@@ -302,7 +343,7 @@ func forgeries(t *testing.T, kind bellhop.Kind[bellhop.Source], source bellhop.S
 
 	bare := clone(c.request)
 	bare.Header = http.Header{}
-	if kind.Source.Verification == bellhop.ByPath || c.setup.Lenient && believed(bare) {
+	if verification(kind, source) == bellhop.ByPath || c.setup.Lenient && believed(bare) {
 		return
 	}
 	refused("no headers at all", bare)
@@ -349,7 +390,7 @@ func forgeries(t *testing.T, kind bellhop.Kind[bellhop.Source], source bellhop.S
 			refused("empty body", withBody(c.request, nil))
 		}
 		refused("body with a byte more", withBody(c.request, append(bytes.Clone(body), '\n')))
-	} else if kind.Source.Verification == bellhop.BySignature {
+	} else if verification(kind, source) == bellhop.BySignature {
 		t.Error("the signature does not cover the body")
 	}
 
@@ -370,13 +411,24 @@ func forgeries(t *testing.T, kind bellhop.Kind[bellhop.Source], source bellhop.S
 		}
 	}
 
+	if c.token { // which the issuer's key signs, and not the endpoint's
+		setup := c.setup
+		setup.Issuers = sourceSetup("test", strangersKey()).Issuers
+		other, err := build(kind, setup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustReject(t, keys, other.Verify(t.Context(), clone(c.request)))
+		return
+	}
+
 	// Other keys: refused alone, harmless beside the right ones.
 	strangers := []bellhop.Secret{bellhop.NewSecret(otherWhs)}
-	if _, err := kind.Build(withKeys(c.setup, []bellhop.Secret{bellhop.NewSecret(otherKey)})); err == nil {
+	if _, err := build(kind, withKeys(c.setup, []bellhop.Secret{bellhop.NewSecret(otherKey)})); err == nil {
 		strangers = append(strangers, bellhop.NewSecret(otherKey))
 	}
 	for _, stranger := range strangers {
-		other, err := kind.Build(withKeys(c.setup, []bellhop.Secret{stranger}))
+		other, err := build(kind, withKeys(c.setup, []bellhop.Secret{stranger}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -386,7 +438,7 @@ func forgeries(t *testing.T, kind bellhop.Kind[bellhop.Source], source bellhop.S
 			mustReject(t, append(slices.Clone(keys), stranger), err)
 		}
 	}
-	rotating, err := kind.Build(withKeys(c.setup, append(slices.Clone(strangers), keys...)))
+	rotating, err := build(kind, withKeys(c.setup, append(slices.Clone(strangers), keys...)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,6 +453,20 @@ func forgeries(t *testing.T, kind bellhop.Kind[bellhop.Source], source bellhop.S
 		signRequest(kind, bellhop.NewSecret(nil), r)
 		refused("signed with the empty key", r)
 	}
+}
+
+// build makes the source of settings that may be doubtful.
+func build(kind bellhop.Kind[bellhop.Source], setup bellhop.Setup) (bellhop.Source, error) {
+	source, err := kind.Build(setup)
+	return source, bellhop.AsProblems(err).Err()
+}
+
+// verification is what the source's requests are known by.
+func verification(kind bellhop.Kind[bellhop.Source], source bellhop.Source) bellhop.Verification {
+	if v, ok := source.(bellhop.Verified); ok {
+		return v.Verification()
+	}
+	return kind.Source.Verification
 }
 
 // flip changes the byte at i of s into another.
@@ -443,9 +509,10 @@ func mutations(t *testing.T, source bellhop.Source, c *sourceCase) {
 			body = formBody(body)
 		}
 		events, err := source.Parse(withBody(c.request, body))
-		if err != nil {
+		if err != nil && c.Option("bound") != "true" {
 			t.Errorf("%s: %v", what, err)
 		}
+		noSecret(t, c.setup.Keys, err)
 		wellFormed(t, events)
 		if t.Failed() {
 			t.Fatalf("%s: the body was\n%s", what, body)

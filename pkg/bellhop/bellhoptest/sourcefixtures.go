@@ -77,7 +77,9 @@ func runFixture(t *testing.T, kind bellhop.Kind[bellhop.Source], path, settings 
 		signRequest(kind, key, r)
 	}
 	r.Time = requestTime(t, "", r)
-	source, err := kind.Build(bellhop.Setup{Name: "fixtures", Keys: []bellhop.Secret{key}, Decode: decodeSettings([]byte(settings), nil)})
+	setup := sourceSetup("fixtures", suiteKey(), key.Reveal())
+	setup.Decode = decodeSettings([]byte(settings), nil)
+	source, err := build(kind, setup)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,23 +2,38 @@ package bellhoptest
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 )
 
 // FuzzVerify looks for a request that is believed without the key, beginning with the requests of
-// testdata/*.txtar. The endpoint's keys are not the cases'.
+// testdata/*.txtar, with the settings of each. The endpoint's keys are not the cases', nor is the key of the
+// issuer.
 func FuzzVerify(f *testing.F, kind bellhop.Kind[bellhop.Source]) {
 	f.Helper()
 	var sources []bellhop.Source
-	for _, key := range [][]byte{otherKey, otherWhs} {
-		source, err := kind.Build(bellhop.Setup{Name: "fuzz", Keys: []bellhop.Secret{bellhop.NewSecret(key)}})
-		if err == nil {
-			sources = append(sources, source)
+	settled := map[string]bool{}
+	nobodys := NewIssuerKey(suiteKey().ID)
+	settle := func(settings []byte) {
+		if settled[string(settings)] {
+			return
+		}
+		settled[string(settings)] = true
+		for _, key := range [][]byte{otherKey, otherWhs} {
+			setup := sourceSetup("fuzz", nobodys, key)
+			setup.Decode = decodeSettings(settings, nil)
+			source, err := build(kind, setup)
+			if err == nil && verification(kind, source) != bellhop.ByPath {
+				sources = append(sources, source)
+			}
 		}
 	}
+	settle(nil)
 	for _, c := range Cases(f) {
+		settings, _ := c.File("settings.yaml")
+		settle(settings)
 		if sc := newSourceCase(f, kind, c); sc.request != nil {
 			for name := range sc.request.Header {
 				f.Add(name, sc.request.Header.Get(name), sc.request.Body)
@@ -32,7 +47,7 @@ func FuzzVerify(f *testing.F, kind bellhop.Kind[bellhop.Source]) {
 		r.Header.Set(name, value)
 		for _, source := range sources {
 			err := source.Verify(t.Context(), r)
-			if kind.Source.Verification != bellhop.ByPath {
+			if !errors.Is(err, bellhop.ErrPing) {
 				mustReject(t, nil, err)
 			}
 		}
@@ -42,25 +57,25 @@ func FuzzVerify(f *testing.F, kind bellhop.Kind[bellhop.Source]) {
 // FuzzParse looks for an event type and a body that break Parse, beginning with the requests of testdata/*.txtar.
 func FuzzParse(f *testing.F, kind bellhop.Kind[bellhop.Source]) {
 	f.Helper()
-	var requests []*bellhop.Request
-	for i, c := range Cases(f) {
+	var (
+		requests []*bellhop.Request
+		sources  []bellhop.Source
+	)
+	for _, c := range Cases(f) {
 		sc := newSourceCase(f, kind, c)
-		if sc.request != nil {
-			f.Add(uint(i), sc.request.Header.Get(kind.Source.EventHeader), sc.request.Body)
-			requests = append(requests, sc.request)
+		if sc.request == nil {
+			continue
 		}
-	}
-	build := func(key []byte) (bellhop.Source, error) {
-		return kind.Build(bellhop.Setup{Name: "fuzz", Keys: []bellhop.Secret{bellhop.NewSecret(key)}})
-	}
-	source, err := build(testKey)
-	if err != nil { // not a key of this kind's form: Standard Webhooks wants base64
-		if source, err = build(otherWhs); err != nil {
-			f.Fatal(err)
+		source, err := build(kind, sc.setup)
+		if err != nil {
+			f.Fatalf("%s: %v", c.Name, err)
 		}
+		f.Add(uint(len(requests)), sc.request.Header.Get(kind.Source.EventHeader), sc.request.Body)
+		requests, sources = append(requests, sc.request), append(sources, source)
 	}
 	f.Fuzz(func(t *testing.T, like uint, event string, body []byte) {
-		r := withBody(requests[like%uint(len(requests))], body)
+		like %= uint(len(requests))
+		r, source := withBody(requests[like], body), sources[like]
 		if kind.Source.EventHeader != "" {
 			r.Header.Set(kind.Source.EventHeader, event)
 		}
