@@ -21,6 +21,7 @@ import (
 	"net/http"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/sources/internal/bitbucket"
 	"github.com/bellhop-dev/bellhop/pkg/verify"
 )
 
@@ -33,19 +34,14 @@ var Kind = bellhop.Define("bitbucket-cloud", "Bitbucket Cloud: repository and wo
 		Lenient:        true,
 		Credentials:    []string{headerSignature},
 		Sign:           sign,
-		EventHeader:    headerEvent,
-		DeliveryHeader: headerDelivery,
+		EventHeader:    bitbucket.HeaderEvent,
+		DeliveryHeader: bitbucket.HeaderDelivery,
 	})
 
 // Settings of an endpoint: there are none.
 type Settings struct{}
 
-// The headers, in the case of net/http.
-const (
-	headerEvent     = "X-Event-Key"
-	headerDelivery  = "X-Request-Uuid"
-	headerSignature = "X-Hub-Signature"
-)
+const headerSignature = "X-Hub-Signature" // in the case of net/http
 
 type source struct {
 	mac     *verify.HMAC
@@ -67,6 +63,9 @@ func (s *source) Verify(_ context.Context, r *bellhop.Request) error {
 	}
 	return s.mac.Prefixed(headerSignature, r.Header.Get(headerSignature), r.Body)
 }
+
+// Parse makes one event of every request, of a push one for every branch and tag.
+func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) { return bitbucket.Cloud(r) }
 
 func sign(key bellhop.Secret, h http.Header, body []byte) {
 	h.Set(headerSignature, verify.SignPrefixed(verify.SHA256, key, body))

@@ -27,6 +27,7 @@ import (
 	"strings"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/sources/internal/freeform"
 	"github.com/bellhop-dev/bellhop/pkg/verify"
 )
 
@@ -124,6 +125,9 @@ func (s *source) Verify(_ context.Context, r *bellhop.Request) error {
 	}
 	return mac.Hex(s.header, signature, r.Body)
 }
+
+// Parse makes one event of every request.
+func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) { return freeform.Parse(r) }
 
 func sign(key bellhop.Secret, h http.Header, body []byte) {
 	h.Set("X-Signature", verify.SignPrefixed(verify.SHA256, key, body))

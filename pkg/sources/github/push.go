@@ -4,6 +4,7 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/describe"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/git"
+	"github.com/bellhop-dev/bellhop/pkg/sources/internal/hub"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/payload"
 )
 
@@ -11,7 +12,7 @@ import (
 //
 // Pushes are most of what GitHub sends and their bodies the largest, so a push reads itself, member by member.
 type push struct {
-	envelope
+	hub.Envelope
 	ref     string
 	before  string
 	after   string // zeros when the ref was deleted
@@ -91,28 +92,7 @@ func (p *person) Member(s *payload.Scanner, name []byte) {
 	}
 }
 
-// Member implements payload.Members.
-func (r *repository) Member(s *payload.Scanner, name []byte) {
-	switch string(name) {
-	case "full_name":
-		s.String(&r.FullName)
-	case "clone_url":
-		s.String(&r.CloneURL)
-	case "ssh_url":
-		s.String(&r.SSHURL)
-	case "html_url":
-		s.String(&r.HTMLURL)
-	}
-}
-
-// Member implements payload.Members.
-func (u *user) Member(s *payload.Scanner, name []byte) {
-	if string(name) == "login" {
-		s.String(&u.Login)
-	}
-}
-
-func (p *push) describe(e *bellhop.Event) {
+func (p *push) Describe(e *bellhop.Event) {
 	git.SetRef(e, p.ref)
 	e.Actor = orThe(e.Actor, p.pusher.name)
 	e.Before, e.Commit = git.Hash(p.before), git.Hash(p.after)

@@ -1,4 +1,10 @@
-package generichmac
+// Package freeform reads what any sender may post: JSON with the fields that many have in common, a form that
+// holds such JSON, text, or bytes.
+//
+// Nothing of it is required. A Flux event is an event of kind flux. What Distribution, Alibaba Cloud and JFrog
+// Artifactory post of container images makes events of them. Everything else is of kind other, with as much of title,
+// message, severity, link, ref, commit and repository as the body has under its usual names.
+package freeform
 
 import (
 	"errors"
@@ -8,13 +14,15 @@ import (
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/describe"
+	"github.com/bellhop-dev/bellhop/pkg/sources/internal/fluxevent"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/git"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/payload"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/text"
 )
 
-// Parse makes one event of every request.
-func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
+// Parse makes one event of every request, of a registry's one for every image. What says that it is JSON and is not
+// is an error.
+func Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	mediaType := payload.MediaType(r)
 	if mediaType == "application/x-www-form-urlencoded" {
 		if p := bellhop.FormPayload(r.Body); p != nil {
@@ -44,18 +52,7 @@ func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 // message is what is understood of JSON from anybody. Fields are texts where senders differ: a commit is a
 // hash here and an object there.
 type message struct {
-	// A Flux event: https://fluxcd.io/flux/components/notification/events/#event-structure
-	InvolvedObject struct {
-		APIVersion      string `json:"apiVersion"`
-		Kind            string `json:"kind"`
-		Namespace       string `json:"namespace"`
-		Name            string `json:"name"`
-		UID             string `json:"uid"`
-		ResourceVersion string `json:"resourceVersion"`
-	} `json:"involvedObject"`
-	Metadata            map[string]string `json:"metadata"`
-	ReportingController payload.Text      `json:"reportingController"`
-	ReportingInstance   payload.Text      `json:"reportingInstance"`
+	InvolvedObject payload.Present `json:"involvedObject"` // of a Flux event
 
 	Severity payload.Text `json:"severity"`
 	Reason   payload.Text `json:"reason"`
@@ -105,6 +102,15 @@ func understood(body []byte) ([]bellhop.Event, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	if m.InvolvedObject {
+		var f fluxevent.Message
+		if payload.Decode(body, &f) == nil && f.IsEvent() {
+			return []bellhop.Event{f.Event()}, nil
+		}
+	}
+	if events, ok := images(body); ok {
+		return events, nil
+	}
 	e := bellhop.Event{
 		Type:   orThe(string(m.Type), string(m.Event)),
 		Action: string(m.Action),
@@ -127,31 +133,9 @@ func understood(body []byte) ([]bellhop.Event, error) {
 	}
 	note := first(m.Message, m.Text, m.Summary)
 	phrase := first(m.Title, m.Summary, m.Message, m.Text)
-	if o := m.InvolvedObject; o.Kind != "" && o.Name != "" {
-		flux(&e, &m)
-		object := strings.ToLower(o.Kind) + "/" + o.Name // as Flux itself writes it
-		if o.Namespace != "" {
-			object += "." + o.Namespace
-		}
-		phrase = strings.TrimSpace(object + " " + text.Words(e.Reason))
-		if line := text.Line(string(m.Message)); line != "" {
-			phrase = object + ": " + line
-		}
-	}
 	e.Message = text.Body(note)
 	describe.Other(&e, orThe(text.Line(phrase), orThe(text.Words(e.Type+" "+e.Action), "event")), "")
 	return []bellhop.Event{e}, nil
-}
-
-// flux copies a Flux event as it is.
-func flux(e *bellhop.Event, m *message) {
-	o := m.InvolvedObject
-	e.Kind = bellhop.KindFlux
-	e.InvolvedObject = bellhop.ObjectReference{
-		APIVersion: o.APIVersion, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion,
-	}
-	e.Metadata = m.Metadata
-	e.ReportingController, e.ReportingInstance = string(m.ReportingController), string(m.ReportingInstance)
 }
 
 func first(texts ...payload.Text) string {

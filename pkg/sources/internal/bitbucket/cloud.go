@@ -1,4 +1,6 @@
-package bitbucketcloud
+// Package bitbucket reads the payloads of Bitbucket Cloud, which senders of two kinds of endpoints post: those
+// of Bitbucket Cloud's own, and those that know no difference between the two Bitbuckets.
+package bitbucket
 
 import (
 	"errors"
@@ -11,8 +13,21 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/text"
 )
 
-// Parse makes one event of every request, of a push one for every branch and tag.
-func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
+// The headers of Bitbucket Cloud, in the case of net/http. Bitbucket Data Center calls the event alike.
+const (
+	HeaderEvent    = "X-Event-Key"
+	HeaderDelivery = "X-Request-Uuid"
+)
+
+// IsCloud reports whether a request comes from Bitbucket Cloud, which numbers its deliveries under a name of its
+// own and calls no event as Bitbucket Data Center does.
+func IsCloud(r *bellhop.Request) bool {
+	name := r.Header.Get(HeaderEvent)
+	return r.Header.Get(HeaderDelivery) != "" || name == "repo:push" || strings.HasPrefix(name, "pullrequest:")
+}
+
+// Cloud makes one event of every request of Bitbucket Cloud, of a push one for every branch and tag.
+func Cloud(r *bellhop.Request) ([]bellhop.Event, error) {
 	body, err := payload.JSON(r)
 	if err != nil {
 		return nil, err
@@ -24,12 +39,12 @@ func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	name := r.Header.Get(headerEvent)
+	name := r.Header.Get(HeaderEvent)
 	_, action, _ := strings.Cut(name, ":")
 	e := bellhop.Event{
 		Type:       name,
 		Action:     action,
-		DeliveryID: r.Header.Get(headerDelivery),
+		DeliveryID: r.Header.Get(HeaderDelivery),
 		Reason:     text.Camel(name),
 		Actor:      orThe(p.Actor.Nickname, orThe(p.Actor.Username, p.Actor.DisplayName)),
 		Repo:       p.Repository.repo(),
