@@ -1,0 +1,13 @@
+package genericoidc
+
+import (
+	"testing"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
+)
+
+func TestSource(t *testing.T) { t.Parallel(); bellhoptest.RunSource(t, Kind) }
+
+func FuzzVerify(f *testing.F) { bellhoptest.FuzzVerify(f, Kind) }
+
+func FuzzParse(f *testing.F) { bellhoptest.FuzzParse(f, Kind) }
