@@ -1,0 +1,17 @@
+package bitbucketserver
+
+import (
+	"testing"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
+)
+
+func TestSource(t *testing.T) { t.Parallel(); bellhoptest.RunSource(t, Kind) }
+
+func TestFixtures(t *testing.T) {
+	bellhoptest.RunFixtures(t, Kind, "bitbucket-server/*", "allowSHA1: true")
+}
+
+func FuzzVerify(f *testing.F) { bellhoptest.FuzzVerify(f, Kind) }
+
+func FuzzParse(f *testing.F) { bellhoptest.FuzzParse(f, Kind) }
