@@ -1,0 +1,11 @@
+package alertmanager
+
+import (
+	"testing"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
+)
+
+func TestSource(t *testing.T) { t.Parallel(); bellhoptest.RunSource(t, Kind) }
+
+func FuzzParse(f *testing.F) { bellhoptest.FuzzParse(f, Kind) }
