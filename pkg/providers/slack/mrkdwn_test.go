@@ -39,7 +39,7 @@ func TestMrkdwn(t *testing.T) {
 		{"control characters", "a\x00b\x1b[1m", "ab[1m"},
 		{"invalid", "a\xffb", "a\uFFFDb"},
 	} {
-		if got := mrkdwn(tc.in, maxMessage); got != tc.want {
+		if got := mrkdwn.Message(tc.in, maxMessage); got != tc.want {
 			t.Errorf("%s: %q became %q, want %q", tc.name, tc.in, got, tc.want)
 		}
 	}
@@ -64,7 +64,7 @@ func TestMrkdwnCut(t *testing.T) {
 		{"💥💥💥💥💥", 8, "💥💥💥…"},
 		{"12345e\u0301\u03016789", 8, "12345…"},
 	} {
-		got := mrkdwn(tc.in, tc.limit)
+		got := mrkdwn.Message(tc.in, tc.limit)
 		if got != tc.want || httpsend.UTF16.Len(got) > tc.limit {
 			t.Errorf("%q at %d became %q of %d, want %q", tc.in, tc.limit, got, httpsend.UTF16.Len(got), tc.want)
 		}
@@ -77,7 +77,7 @@ func FuzzMrkdwn(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string, limit int) {
 		limit = min(max(limit, 10), maxMessage)
-		got := mrkdwn(s, limit)
+		got := mrkdwn.Message(s, limit)
 		if n := httpsend.UTF16.Len(got); n > limit {
 			t.Errorf("%q became %q of %d, over %d", s, got, n, limit)
 		}
@@ -97,7 +97,7 @@ func BenchmarkMrkdwn(b *testing.B) {
 		in := strings.Repeat(s, 1<<20/len(s))
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				mrkdwn(in, maxMessage)
+				mrkdwn.Message(in, maxMessage)
 			}
 		})
 	}

@@ -56,6 +56,7 @@ import (
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
+	"github.com/bellhop-dev/bellhop/pkg/providers/internal/parts"
 )
 
 // Settings of a provider.
@@ -152,17 +153,11 @@ type textObject struct {
 // Slack's limits: 3,000 characters in a section's text, 2,000 in each of its at most 10 fields. Titles have
 // that of header blocks. All blocks of a message count together, so the facts get less than they could.
 const (
-	maxTitle     = 150
-	maxMessage   = 3000
-	maxFacts     = 10
-	maxFactName  = 60
-	maxFactValue = 300
+	maxTitle   = 150
+	maxMessage = 3000
 )
 
-const (
-	green = "#2eb67d"
-	red   = "#e01e5a"
-)
+var factLimits = parts.Limits{Count: 10, Name: 60, Value: 300, Total: 10 * 360}
 
 func (p provider) Request(ctx context.Context, e *bellhop.Event) (*http.Request, error) {
 	m := message{Channel: p.channel, Username: p.username}
@@ -171,33 +166,24 @@ func (p provider) Request(ctx context.Context, e *bellhop.Event) (*http.Request,
 	} else {
 		m.IconEmoji = p.icon
 	}
-	title := oneLine(e.Title, maxTitle)
-	if title == "" {
-		title = string(e.Kind) + " from " + e.Endpoint
-	}
-	m.Text = link(e.Link, title, maxTitle)
+	title := parts.Title(e)
+	m.Text = mrkdwn.LinkTo(e.Link, title, maxTitle)
 	if !strings.Contains(title, "*") { // an asterisk inside would end the bold
 		m.Text = "*" + m.Text + "*"
 	}
-	a := attachment{Color: green, Fallback: plain(title, maxTitle)}
-	if e.Severity == bellhop.Error {
-		a.Color = red
-	}
-	if body := mrkdwn(e.Message, maxMessage); body != "" {
+	a := attachment{Color: fmt.Sprintf("#%06x", parts.Color(e)), Fallback: mrkdwn.Line(title, maxTitle)}
+	if body := mrkdwn.Message(e.Message, maxMessage); body != "" {
 		a.Blocks = append(a.Blocks, block{Type: "section", Text: &textObject{"mrkdwn", body}})
 	}
-	facts := e.Facts()
+	facts, hidden := parts.Facts(e, mrkdwn, factLimits)
 	var fields []textObject
-	for _, f := range facts[:min(len(facts), maxFacts)] {
-		name, value := plain(oneLine(f.Name, maxFactName), maxFactName), plain(f.Value, maxFactValue)
-		if s := strings.TrimSpace("*" + name + "*\n" + value); s != "**" {
-			fields = append(fields, textObject{"mrkdwn", s})
-		}
+	for _, f := range facts {
+		fields = append(fields, textObject{"mrkdwn", strings.TrimSpace("*" + f.Name + "*\n" + f.Value)})
 	}
 	if fields != nil {
 		a.Blocks = append(a.Blocks, block{Type: "section", Fields: fields})
 	}
-	a.Blocks = append(a.Blocks, block{Type: "context", Elements: []textObject{{"mrkdwn", origin(e, len(facts)-maxFacts)}}})
+	a.Blocks = append(a.Blocks, block{Type: "context", Elements: []textObject{{"mrkdwn", parts.Origin(e, mrkdwn, when(e.Time), hidden)}}})
 	m.Attachments = []attachment{a}
 
 	req, err := httpsend.PostJSON(ctx, p.url, m)
@@ -212,30 +198,10 @@ func (p provider) Request(ctx context.Context, e *bellhop.Event) (*http.Request,
 	return req, nil
 }
 
-// origin is the small print: where and when, in the reader's time zone, and how many facts are not shown.
+// when is a time in the reader's time zone.
 // https://docs.slack.dev/messaging/formatting-message-text#date-formatting
-func origin(e *bellhop.Event, hidden int) string {
-	var parts []string
-	for _, s := range []string{e.Source, e.Endpoint} {
-		if s = plain(oneLine(s, maxFactName), maxFactName); s != "" {
-			parts = append(parts, s)
-		}
-	}
-	if !e.Time.IsZero() {
-		parts = append(parts, "<!date^"+strconv.FormatInt(e.Time.Unix(), 10)+"^{date_short_pretty} {time}|"+e.Time.UTC().Format("2006-01-02 15:04 UTC")+">")
-	}
-	if hidden > 0 {
-		parts = append(parts, "… and "+strconv.Itoa(hidden)+" more facts")
-	}
-	if parts == nil { // Slack wants some text
-		return "Bellhop"
-	}
-	return strings.Join(parts, " · ")
-}
-
-// oneLine is as much of a text as limit units could show, its white space as single spaces.
-func oneLine(s string, limit int) string {
-	return strings.Join(strings.Fields(clean(httpsend.Cut(s, visible*limit, httpsend.Bytes))), " ")
+func when(t time.Time) string {
+	return "<!date^" + strconv.FormatInt(t.Unix(), 10) + "^{date_short_pretty} {time}|" + t.UTC().Format("2006-01-02 15:04 UTC") + ">"
 }
 
 // Judge knows Slack's answers. A webhook answers "ok", or a status with a word; methods answer 200 with
