@@ -1,0 +1,59 @@
+package gitlab_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
+	"github.com/bellhop-dev/bellhop/pkg/httpsend"
+	"github.com/bellhop-dev/bellhop/pkg/providers/gitlab"
+)
+
+// status is what the limits are found in.
+type status struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+}
+
+func read(body []byte) status {
+	var s status
+	if err := json.Unmarshal(body, &s); err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// The first case is asked-push, whose route asks for a status.
+func setContext(e *bellhop.Event, text string) { e.CommitStatus = &bellhop.CommitStatus{Context: text} }
+
+func setDescription(e *bellhop.Event, text string) {
+	e.CommitStatus = &bellhop.CommitStatus{Description: text}
+}
+
+func TestProvider(t *testing.T) {
+	t.Parallel()
+	bellhoptest.RunProvider(t, gitlab.Kind, bellhoptest.ProviderOptions{
+		Answer: `{"id":1,"status":"success","name":"x"}`,
+		Answers: []bellhoptest.Answer{
+			{Status: 201, Body: `{"id":1,"sha":"x","status":"success","name":"x"}`, Want: "accepted"},
+			{Status: 200, Body: `<html>Sign in</html>`, Want: "retried", Says: "not an answer of GitLab"},
+			{Status: 200, Body: `[]`, Want: "retried", Says: "not an answer of GitLab"},
+			{Status: 400, Body: `{"message":"Cannot transition status via :enqueue from :pending (Reason(s): Status cannot transition via \"enqueue\")"}`, Want: "accepted"},
+			{Status: 400, Body: `{"message":{"name":["is too long"]}}`, Want: "permanent", Says: "is too long"},
+			{Status: 400, Body: `{"error":"state does not have a valid value"}`, Want: "permanent", Says: "state does not have a valid value"},
+			{Status: 422, Body: `{"message":"Cannot transition status via :enqueue from :pending"}`, Want: "permanent"},
+			{Status: 401, Body: `{"message":"401 Unauthorized"}`, Want: "permanent", Says: "write a valid token"},
+			{Status: 403, Body: `{"error":"insufficient_scope"}`, Want: "permanent", Says: "scope api"},
+			{Status: 404, Body: `{"message":"404 Project Not Found"}`, Want: "permanent", Says: "check the address"},
+			{Status: 429, Header: map[string]string{"Ratelimit-Reset": "1"}, Body: "Retry later\n", Want: "paused", Pause: time.Second},
+			{Status: 429, Header: map[string]string{"Ratelimit-Reset": "99999999999"}, Want: "paused", Pause: time.Hour},
+			{Status: 429, Header: map[string]string{"Ratelimit-Reset": "1", "Retry-After": "33"}, Want: "paused", Pause: 33 * time.Second},
+		},
+		Limits: []bellhoptest.Limit{
+			{Name: "name", Max: 255, Unit: httpsend.UTF16, Set: setContext, Get: func(body []byte) string { return read(body).Name }},
+			{Name: "description", Max: 255, Unit: httpsend.UTF16, Set: setDescription, Get: func(body []byte) string { return read(body).Description }},
+		},
+	})
+}
