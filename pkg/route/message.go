@@ -3,7 +3,9 @@ package route
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -17,12 +19,25 @@ type MessageSpec struct {
 	// Fields' values are templates, their names are not. Nil leaves the event's own facts, an empty list
 	// shows none.
 	Fields []bellhop.Field
+	// Metadata's values are templates, its keys are not. It is added to the event's own.
+	Metadata map[string]string
+	// CommitStatus asks for a status of the event's commit; nil asks for none.
+	CommitStatus *CommitStatusSpec
+}
+
+// CommitStatusSpec is what a route wants said of the event's commit: templates, empty for what is left to the
+// provider.
+type CommitStatusSpec struct {
+	// State must come out as one of bellhop.CommitStates.
+	State, Context, Description string
 }
 
 // Message is the compiled overrides of a route or a provider. It is safe for concurrent use.
 type Message struct {
 	title, message, link *part
 	fields               []field
+	metadata             []field // by name
+	status               *statusParts
 	usesBody             bool
 }
 
@@ -31,8 +46,10 @@ type field struct {
 	value *part
 }
 
+type statusParts struct{ state, context, description *part }
+
 // CompileMessage compiles the overrides. It is nil if nothing is overridden. The error is bellhop.Problems
-// with the paths title, message, link and fields[i].value.
+// with the paths title, message, link, fields[i].value, metadata.KEY and commitStatus.state and the like.
 //
 // Functions, their text last so that they can stand behind a pipe:
 //
@@ -83,10 +100,26 @@ func CompileMessage(spec MessageSpec) (*Message, error) {
 		}
 		m.fields[i] = field{f.Name, compile(fmt.Sprintf("fields[%d].value", i), f.Value)}
 	}
+	for _, key := range slices.Sorted(maps.Keys(spec.Metadata)) {
+		if strings.TrimSpace(key) == "" {
+			ps = append(ps, bellhop.Wrong("metadata", "a key is empty: write what the value is"))
+		}
+		m.metadata = append(m.metadata, field{key, compile("metadata."+key, spec.Metadata[key])})
+	}
+	if c := spec.CommitStatus; c != nil {
+		m.status = &statusParts{
+			state:       compile("commitStatus.state", c.State),
+			context:     compile("commitStatus.context", c.Context),
+			description: compile("commitStatus.description", c.Description),
+		}
+		if _, err := commitState(c.State); err != nil && !strings.Contains(c.State, "{{") {
+			ps = append(ps, bellhop.Wrong("commitStatus.state", "%v", err))
+		}
+	}
 	if len(ps) > 0 {
 		return nil, ps
 	}
-	if m.title == nil && m.message == nil && m.link == nil && m.fields == nil {
+	if m.title == nil && m.message == nil && m.link == nil && m.fields == nil && m.metadata == nil && m.status == nil {
 		return nil, nil
 	}
 	return &m, nil
@@ -96,7 +129,8 @@ func CompileMessage(spec MessageSpec) (*Message, error) {
 // nothing.
 //
 // A part that fails at run time keeps its default, and the message ends in a note that says so. A title, a
-// message or a link that comes out blank keeps its default too; a field that does is left out.
+// message or a link that comes out blank keeps its default too; a field or an entry of the metadata that does
+// is left out. A commit's state that is none fails; its parts that come out blank are left to the provider.
 func (m *Message) Apply(e *bellhop.Event) *bellhop.Event {
 	if m == nil {
 		return e
@@ -132,6 +166,24 @@ func (m *Message) Apply(e *bellhop.Event) *bellhop.Event {
 			}
 		}
 	}
+	if m.metadata != nil {
+		out.Metadata = maps.Clone(e.Metadata)
+		for _, f := range m.metadata {
+			if value := render(f.value, "", manyLines); value != "" {
+				if out.Metadata == nil {
+					out.Metadata = map[string]string{}
+				}
+				out.Metadata[f.name] = value
+			}
+		}
+	}
+	if m.status != nil {
+		out.CommitStatus = &bellhop.CommitStatus{
+			State:       bellhop.CommitState(render(m.status.state, "", commitState)),
+			Context:     render(m.status.context, "", oneLine),
+			Description: render(m.status.description, "", oneLine),
+		}
+	}
 	if len(failed) > 0 {
 		note := "(route template failed: " + truncate(500, strings.Join(failed, "; ")) + ")"
 		out.Message = strings.TrimLeft(out.Message+"\n\n"+note, "\n")
@@ -141,6 +193,24 @@ func (m *Message) Apply(e *bellhop.Event) *bellhop.Event {
 
 // oneLine is text without control characters, on one line.
 func oneLine(s string) (string, error) { return strings.Join(strings.Fields(printable(s)), " "), nil }
+
+// commitState is one of bellhop.CommitStates, in any case; empty for nothing.
+func commitState(s string) (string, error) {
+	s = strings.ToLower(strings.TrimSpace(s))
+	if s == "" || slices.Contains(bellhop.CommitStates, bellhop.CommitState(s)) {
+		return s, nil
+	}
+	return "", fmt.Errorf("%q is no state of a commit: write one of %s", truncate(40, s), commitStates)
+}
+
+// commitStates are bellhop.CommitStates for a message.
+var commitStates = func() string {
+	var all []string
+	for _, s := range bellhop.CommitStates {
+		all = append(all, string(s))
+	}
+	return strings.Join(all, ", ")
+}()
 
 // manyLines is text without control characters but line breaks and tabs.
 func manyLines(s string) (string, error) {

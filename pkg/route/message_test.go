@@ -36,6 +36,8 @@ func TestMessageProblemsNameTheirPart(t *testing.T) {
 		Title: "{{ .titel }}", Message: "{{ .a }}{{ .b }}", Link: "{{", Fields: []bellhop.Field{
 			{Name: "fine", Value: "{{ .branch }}"}, {Name: " ", Value: "x"}, {Name: "wrong", Value: "{{ upcase .branch }}"},
 		},
+		Metadata:     map[string]string{"b": "{{", "a.b/c": "{{ .nope }}", " ": "x"},
+		CommitStatus: &CommitStatusSpec{State: "done", Context: "{{ .nope }}", Description: "{{ .branch }}"},
 	})
 	var ps bellhop.Problems
 	if !errors.As(err, &ps) {
@@ -48,7 +50,8 @@ func TestMessageProblemsNameTheirPart(t *testing.T) {
 			t.Errorf("%#v", p)
 		}
 	}
-	if diff := cmp.Diff([]string{"title", "message", "message", "link", "fields[1].name", "fields[2].value"}, paths); diff != "" {
+	if diff := cmp.Diff([]string{"title", "message", "message", "link", "fields[1].name", "fields[2].value",
+		"metadata", "metadata.a.b/c", "metadata.b", "commitStatus.context", "commitStatus.state"}, paths); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -110,6 +113,28 @@ func TestApply(t *testing.T) {
 		{"a field that fails", MessageSpec{Fields: []bellhop.Field{{Name: "n", Value: "{{ index .body.n 7 }}"}}}, func(e *bellhop.Event) {
 			e.Fields = []bellhop.Field{}
 			e.Message += "\n\n(route template failed: fields[0].value: <index .body.n 7>: error calling index: index out of range: 7)"
+		}},
+		{"metadata is added", MessageSpec{Metadata: map[string]string{"cluster": "prod", "summary": "{{ .branch }}\nmoved", "gone": "{{ .tag }}"}},
+			func(e *bellhop.Event) {
+				e.Metadata = map[string]string{"team": "shop", "cluster": "prod", "summary": "main\nmoved"}
+			}},
+		{"metadata wins over the event's", MessageSpec{Metadata: map[string]string{"team": "{{ .metadata.team | upper }}"}}, func(e *bellhop.Event) {
+			e.Metadata = map[string]string{"team": "SHOP"}
+		}},
+		{"metadata that fails is told", MessageSpec{Metadata: map[string]string{"n": "{{ index .body.n 7 }}", "team": "{{ index .body.n 7 }}"}}, func(e *bellhop.Event) {
+			e.Message += "\n\n(route template failed: metadata.n: <index .body.n 7>: error calling index: index out of range: 7; " +
+				"metadata.team: <index .body.n 7>: error calling index: index out of range: 7)"
+		}},
+		{"a commit status with all defaults", MessageSpec{CommitStatus: &CommitStatusSpec{}}, func(e *bellhop.Event) {
+			e.CommitStatus = &bellhop.CommitStatus{}
+		}},
+		{"a commit status", MessageSpec{CommitStatus: &CommitStatusSpec{State: ` {{ upper "pending" }} `, Context: "ci/{{ .branch }}", Description: "{{ .title }}\nso far"}},
+			func(e *bellhop.Event) {
+				e.CommitStatus = &bellhop.CommitStatus{State: bellhop.CommitPending, Context: "ci/main", Description: "3 commits so far"}
+			}},
+		{"a commit's state that is none", MessageSpec{CommitStatus: &CommitStatusSpec{State: "{{ .branch }}", Context: "ci"}}, func(e *bellhop.Event) {
+			e.CommitStatus = &bellhop.CommitStatus{Context: "ci"}
+			e.Message += "\n\n(route template failed: commitStatus.state: \"main\" is no state of a commit: write one of pending, success, failure, error)"
 		}},
 	}
 	for _, test := range tests {

@@ -17,10 +17,10 @@
 //
 // # Messages
 //
-// A message's parts (`title`, `message`, `link`, the values of `fields`) are Go text/template templates over
-// the same names: {{ .title }}, {{ .event.title }} and {{ event.title }} are one, and so for body and
-// headers. They make text: plain for title, link and fields, CommonMark for message; encoding is each
-// provider's business. See CompileMessage.
+// A message's parts (`title`, `message`, `link`, the values of `fields` and `metadata`, and those of
+// `commitStatus`) are Go text/template templates over the same names: {{ .title }}, {{ .event.title }} and
+// {{ event.title }} are one, and so for body and headers. They make text: CommonMark for message, plain for
+// all others; encoding is each provider's business. See CompileMessage.
 package route
 
 import (
