@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/config/flux"
 	"github.com/bellhop-dev/bellhop/pkg/config/strict"
 )
 
@@ -21,7 +22,7 @@ type dialect struct {
 }
 
 // dialects are tried in turn. A directory may mix them.
-var dialects = []dialect{native, fluxRecv}
+var dialects = []dialect{native, fluxRecv, fluxManifests}
 
 // header is what tells the dialects apart.
 type header struct {
@@ -127,11 +128,11 @@ func readFluxRecv(l *load, doc place) {
 	if d.API == "" {
 		d.API = defaultFluxAPI
 	}
-	flux := l.fluxProvider(doc, strings.TrimRight(d.API, "/"))
+	notified := l.fluxProvider(doc, strings.TrimRight(d.API, "/"))
 	for i, n := range d.Endpoints {
 		if n != nil {
 			spec := readFluxRecvEndpoint(item(doc, "endpoints", i, n))
-			spec.flux = flux
+			spec.flux = notified
 			l.model.endpoints = append(l.model.endpoints, spec)
 		}
 	}
@@ -161,4 +162,57 @@ func (l *load) fluxProvider(doc place, api string) *providerSpec {
 // fluxRecvSources are the sources that flux-recv knew, by its spellings.
 var fluxRecvSources = []string{
 	"BitbucketCloud", "BitbucketServer", "DockerHub", "GitHub", "GitLab", "GoogleContainerRegistry", "Harbor", "Nexus", "Quay",
+}
+
+// fluxManifests are the manifests of Flux's notification-controller, and Secrets beside them. They refer to each
+// other, so that they are collected first; package flux says them in the native dialect.
+var fluxManifests = dialect{
+	opening: flux.Opening,
+	speaks:  func(h header) bool { return flux.Speaks(h.APIVersion, h.Kind) },
+	read: func(l *load, doc place) {
+		l.problems = append(l.problems, l.manifests.Add(doc.file, doc.path, doc.node)...)
+	},
+}
+
+// readManifests adds what the manifests say to the model, once all documents are read.
+func (l *load) readManifests() {
+	if l.manifests.Empty() {
+		return
+	}
+	around := flux.Surroundings{Providers: map[string]string{}, Secret: l.secretKeys}
+	for _, ep := range l.model.endpoints {
+		if kind, ok := l.Catalog.Source(ep.Source); ok && kind.Name == "flux" {
+			around.Endpoints = append(around.Endpoints, ep.Name)
+		}
+	}
+	for _, p := range l.model.providers {
+		around.Providers[p.Name] = p.Type
+	}
+	said, ps := l.manifests.Translate(around)
+	l.problems = append(l.problems, ps...)
+	for _, it := range said.Endpoints {
+		l.model.endpoints = append(l.model.endpoints, readEndpoint(place{it.File, it.Path, it.Node}))
+	}
+	for _, it := range said.Providers {
+		l.model.providers = append(l.model.providers, readProvider(place{it.File, it.Path, it.Node}))
+	}
+	for _, it := range said.Routes {
+		l.model.routes = append(l.model.routes, l.readRoute(place{it.File, it.Path, it.Node}))
+	}
+	for _, it := range said.Secrets {
+		l.report(place{it.File, it.Path, it.Node}.warning("kind", "who may read this file may read the Secret: mount it as a directory "+
+			"under the secrets instead, which wins over this"))
+	}
+}
+
+// secretKeys are a Secret's keys; nil if there is none or it cannot be read, which is said where it is used.
+func (l *load) secretKeys(name string) map[string][]byte {
+	if !validName(name) {
+		return nil
+	}
+	keys, err := l.readSecret(name)
+	if err != nil {
+		return nil
+	}
+	return keys
 }

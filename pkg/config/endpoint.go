@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,6 +31,15 @@ type endpointSettings struct {
 	MaxBody   bellhop.Size   `yaml:"maxBody" doc:"the largest body, such as 5MiB"`
 	RateLimit bellhop.Rate   `yaml:"rateLimit" doc:"requests beyond are told to come back, such as 10/s"`
 	Window    *time.Duration `yaml:"duplicateWindow" doc:"how long a delivery is recognised when it comes again; 24h if left out, 0s for never"`
+	Suspend   bool           `yaml:"suspend" doc:"true: all requests are told to come back"`
+	Receiver  *fluxReceiver  `yaml:"fluxReceiver" doc:"the Receiver of Flux that the endpoint was: it keeps that one's URL"`
+}
+
+// fluxReceiver names a Receiver of Flux. Flux hashed the name with the token, so the endpoint's URL stays what
+// the sender knows.
+type fluxReceiver struct {
+	Name      string `yaml:"name" doc:"the Receiver's name"`
+	Namespace string `yaml:"namespace" doc:"its namespace"`
 }
 
 type secretKeyRef struct {
@@ -74,6 +84,30 @@ type endpointSpec struct {
 	flux         *providerSpec
 }
 
+// fingerprint is the last element of the endpoint's path for a key.
+func (s *endpointSpec) fingerprint(key bellhop.Secret) string {
+	if s.keyless() {
+		key = bellhop.Secret{}
+	}
+	if r := s.Receiver; r != nil {
+		return key.Fingerprint(r.Name + r.Namespace)
+	}
+	return key.Fingerprint(s.registryHost)
+}
+
+// keyless reports whether the endpoint needs no key, as Flux's Receivers of type generic-oidc do: their requests
+// prove themselves by an issuer's token, and their URL is made of the names alone.
+func (s *endpointSpec) keyless() bool {
+	return s.Receiver != nil && s.KeyPath == "" && s.KeyPaths == nil && s.SecretRef == nil && strict.Has(s.node, "oidc")
+}
+
+// unknownKey is a key that nobody has.
+func unknownKey() bellhop.Secret {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails
+	return bellhop.NewSecret(b)
+}
+
 func readEndpoint(at place) *endpointSpec {
 	spec := &endpointSpec{place: at, dialect: func() any { return new(endpointSettings) }}
 	spec.problems = strict.DecodeKnown(at.file, at.path, at.node, nil, &spec.endpointSettings)
@@ -115,7 +149,8 @@ func (l *load) buildEndpoint(spec *endpointSpec) *Endpoint {
 	keys := l.endpointKeys(spec)
 	ep := &Endpoint{
 		Name: spec.Name, Kind: kind, Keys: keys, Events: spec.Events, Verification: kind.Source.Verification,
-		MaxBody: spec.MaxBody, RateLimit: spec.RateLimit, Window: DefaultWindow, Position: spec.position(),
+		MaxBody: spec.MaxBody, RateLimit: spec.RateLimit, Window: DefaultWindow, Suspend: spec.Suspend,
+		Position: spec.position(),
 	}
 	if spec.Window != nil {
 		ep.Window = *spec.Window
@@ -124,13 +159,10 @@ func (l *load) buildEndpoint(spec *endpointSpec) *Endpoint {
 		ep.Credentials = append(ep.Credentials, http.CanonicalHeaderKey(c))
 	}
 	for _, k := range keys {
-		ep.Fingerprints = append(ep.Fingerprints, k.Fingerprint(spec.registryHost))
+		ep.Fingerprints = append(ep.Fingerprints, spec.fingerprint(k))
 	}
 	if known {
 		l.buildSource(ep, spec, keys)
-		if spec.lenient(kind) {
-			ep.Verification = bellhop.ByPath // who signs nothing is believed all the same
-		}
 	} else {
 		l.report(l.unknownSource(spec))
 	}
@@ -140,13 +172,18 @@ func (l *load) buildEndpoint(spec *endpointSpec) *Endpoint {
 			l.report(spec.problem(fmt.Sprintf("events[%d]", i), "is empty: write an event type, such as push"))
 		}
 	}
+	if r := spec.Receiver; r != nil && (r.Name == "" || r.Namespace == "") && len(spec.problems) == 0 {
+		l.report(spec.problem("fluxReceiver", "says not which: write the name and the namespace that the Receiver had, both are in its URL"))
+	}
 	ep.When = l.condition(spec.place, spec.When)
 	if spec.Auth != nil {
 		l.buildAuth(ep, spec, keys)
 	}
-	if known && spec.lenient(kind) {
+	switch _, warned := ep.Source.(bellhop.Verified); { // such a source knows better what to say
+	case !known || warned || ep.Verification != bellhop.ByPath:
+	case spec.lenient(kind):
 		l.report(spec.warning("source", "as under flux-recv, requests of %s without a signature are believed: once its hook signs, write the endpoint in the form of bellhop.dev/v1 to insist", kind.Name))
-	} else if known && ep.Verification == bellhop.ByPath && spec.Auth == nil {
+	case spec.Auth == nil:
 		l.report(spec.warning("source", "%s cannot sign: whoever learns the URL is believed; narrow it with auth, such as auth: {cidrs: [192.0.2.0/24]}", kind.Name))
 	}
 	if len(l.problems[before:].Fatal()) > 0 || spec.Name == "" {
@@ -162,7 +199,8 @@ func (s *endpointSpec) lenient(kind bellhop.Kind[bellhop.Source]) bool {
 
 // buildSource makes the source of ep. A missing key is stood in for, so that the rest is checked all the same.
 func (l *load) buildSource(ep *Endpoint, spec *endpointSpec, keys []bellhop.Secret) {
-	setup := bellhop.Setup{Name: spec.Name, Logger: l.Logger, Keys: keys, Lenient: spec.lenient(ep.Kind)}
+	setup := l.setup(spec.Name)
+	setup.Keys, setup.Lenient = keys, spec.lenient(ep.Kind)
 	if len(keys) == 0 {
 		setup.Keys = []bellhop.Secret{bellhop.NewSecret(bytes.Repeat([]byte("0"), 64))}
 	}
@@ -172,8 +210,11 @@ func (l *load) buildSource(ep *Endpoint, spec *endpointSpec, keys []bellhop.Secr
 	}
 	source, err := ep.Kind.Build(setup)
 	ep.Source = source
-	if v, ok := source.(bellhop.Verified); ok {
+	switch v, ok := source.(bellhop.Verified); {
+	case ok:
 		ep.Verification = v.Verification()
+	case setup.Lenient:
+		ep.Verification = bellhop.ByPath // who signs nothing is believed all the same
 	}
 	if !errors.Is(err, errUnsettled) {
 		l.report(spec.locate(bellhop.AsProblems(err))...)
@@ -227,6 +268,12 @@ func (l *load) endpointKeys(spec *endpointSpec) []bellhop.Secret {
 		return l.checkedKeys(spec, keys)
 	case spec.KeyPath != "":
 		return l.checkedKeys(spec, []keyFile{l.keyFile(spec, "keyPath", spec.KeyPath)})
+	case spec.keyless():
+		at := place{spec.file, strict.Join(spec.path, "fluxReceiver"), strict.Find(spec.node, "fluxReceiver")}
+		if l.claimFingerprint(at, spec.fingerprint(bellhop.Secret{})) {
+			return []bellhop.Secret{unknownKey()}
+		}
+		return nil
 	}
 	if len(spec.problems) == 0 {
 		l.report(spec.problem("keyPath", `names no key: make one with "bellhop keygen" and write keyPath: FILE`))
@@ -293,17 +340,21 @@ func (l *load) checkedKeys(spec *endpointSpec, files []keyFile) []bellhop.Secret
 			l.report(spec.warning(f.path, "the key in %s is shorter than %d bytes and could be guessed: make a better one with: bellhop keygen > %s", f.file, weakKey, f.file))
 		}
 		key := bellhop.NewSecret(f.data)
-		fingerprint := key.Fingerprint(spec.registryHost)
-		at := place{spec.file, strict.Join(spec.path, f.path), spec.node}
-		at.node = strict.Find(spec.node, f.path)
-		if first, ok := l.fingerprint[fingerprint]; ok {
-			l.report(at.problem("", "the key is the same as that of %s, and so would be the URL: give each endpoint its own key", first))
-			continue
+		if l.claimFingerprint(place{spec.file, strict.Join(spec.path, f.path), strict.Find(spec.node, f.path)}, spec.fingerprint(key)) {
+			keys = append(keys, key)
 		}
-		l.fingerprint[fingerprint] = at
-		keys = append(keys, key)
 	}
 	return keys
+}
+
+// claimFingerprint notes that a URL is the endpoint's, unless it is another one's.
+func (l *load) claimFingerprint(at place, fingerprint string) bool {
+	if first, ok := l.fingerprint[fingerprint]; ok {
+		l.report(at.problem("", "the key is the same as that of %s, and so would be the URL: give each endpoint its own key", first))
+		return false
+	}
+	l.fingerprint[fingerprint] = at
+	return true
 }
 
 // condition compiles the `when` at a place; nil for an empty one.
@@ -326,6 +377,9 @@ func (l *load) buildAuth(ep *Endpoint, spec *endpointSpec, keys []bellhop.Secret
 		l.report(spec.problem("auth", "asks for nothing: write one or more of basic, bearer, header, cidrs, clientCertificate"))
 	}
 	proves := false
+	if spec.keyless() && (a.Basic != nil || a.Bearer || a.Header != "") {
+		l.report(spec.problem("auth", "the endpoint has no key that basic, bearer or header could ask for: name one with keyPath"))
+	}
 	if a.Basic != nil {
 		if a.Basic.Username == "" {
 			l.report(spec.problem("auth.basic.username", "has no user name: write the one that the sender uses; the password is the endpoint's key"))

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/config/flux"
 	"github.com/bellhop-dev/bellhop/pkg/config/strict"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 	"github.com/bellhop-dev/bellhop/pkg/route"
@@ -31,9 +33,19 @@ type Loader struct {
 	Logger *slog.Logger
 	// Client makes a provider's client; nil: httpsend.NewClient.
 	Client func(httpsend.Options) (*http.Client, error)
+	// Issuers verify the tokens of OIDC issuers. nil: the Loader makes its own, which fetch nothing before a
+	// token is to be verified.
+	Issuers bellhop.Issuers
+	// Cluster is the Kubernetes API. nil: there is none, and a delivery that needs it fails with words that say so.
+	Cluster bellhop.Cluster
+	// Installation tells this installation of Bellhop from others; see bellhop.Setup.
+	Installation string
 
 	// looked is where the last Load looked for files.
 	looked atomic.Pointer[[]string]
+	// issuers stand in for nil Issuers.
+	issuers     bellhop.Issuers
+	issuersOnce sync.Once
 }
 
 // attempts bounds how often a Load begins again because the files moved under it, each time after a pause
@@ -84,13 +96,16 @@ type load struct {
 	// order is the files' places in the order of the problems.
 	order map[string]int
 
-	model model
+	model     model
+	manifests flux.Set
 	// secrets are the Secrets read so far.
 	secrets map[string]mounted
 	// What is taken, and where: names and fingerprints.
 	endpoints   map[string]place
 	providers   map[string]place
 	fingerprint map[string]place
+	// suspended are the providers that routes pass by.
+	suspended map[string]bool
 	// names are the endpoints', sorted.
 	names []string
 }
@@ -98,6 +113,8 @@ type load struct {
 type mounted struct {
 	keys map[string][]byte
 	err  error
+	// written: it is not mounted, but written among the manifests.
+	written bool
 }
 
 // model is what the documents of all dialects say, in the order of the files.
@@ -145,13 +162,21 @@ func (l *Loader) begin() *load {
 		endpoints:   map[string]place{},
 		providers:   map[string]place{},
 		fingerprint: map[string]place{},
+		suspended:   map[string]bool{},
 	}
 }
 
-func (l *load) report(ps ...bellhop.Problem) { l.problems = append(l.problems, ps...) }
+// report notes problems. What is wrong with the translation of a manifest has the path that the manifest has.
+func (l *load) report(ps ...bellhop.Problem) {
+	for _, p := range ps {
+		p.Path = flux.Path(p.Path)
+		l.problems = append(l.problems, p)
+	}
+}
 
 func (l *load) run() *Snapshot {
 	l.readDocuments()
+	l.readManifests()
 	l.nameEndpoints()
 	l.names = sortedKeys(l.endpoints)
 	l.nameProviders()
@@ -171,6 +196,7 @@ func (l *load) run() *Snapshot {
 		}
 	}
 	l.checkUse(rules, plan)
+	l.checkStatuses(rules, providers)
 	var named []*route.Rule
 	for _, r := range rules {
 		if r.spec != nil {

@@ -191,6 +191,9 @@ func (tr *tree) report(s *config.Snapshot, ps bellhop.Problems) string {
 		if ep.MaxBody != 0 || ep.RateLimit.Limited() || ep.Window != config.DefaultWindow {
 			fmt.Fprintf(&b, ", body %v, rate %v, window %v", ep.MaxBody, ep.RateLimit, ep.Window)
 		}
+		if ep.Suspend {
+			b.WriteString(", suspended")
+		}
 		b.WriteByte('\n')
 		for _, f := range ep.Fingerprints {
 			fmt.Fprintf(&b, "  /hook/%s\n", f)
@@ -207,6 +210,9 @@ func (tr *tree) report(s *config.Snapshot, ps bellhop.Problems) string {
 		fmt.Fprintf(&b, "provider %s: %s, timeout %v, concurrency %d, rate %v, retry %v", p.Name, p.Kind.Name, p.Timeout, p.Concurrency, p.Rate, p.Retry)
 		if p.Message != nil {
 			b.WriteString(", own words")
+		}
+		if p.Suspend {
+			b.WriteString(", suspended")
 		}
 		b.WriteByte('\n')
 	}
@@ -236,21 +242,32 @@ func TestCheck(t *testing.T) {
 			if strings.Contains(got, canary) {
 				t.Errorf("a Secret is shown:\n%s", got)
 			}
-			if tr.want == nil {
-				t.Fatal("the file wants nothing")
-			}
-			if *update {
-				tr.want.Data = []byte(got)
-				if err := os.WriteFile(file, txtar.Format(tr.archive), 0o666); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(tr.want.Data), got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			tr.compare(t, file, got)
 		})
 	}
+}
+
+// compare holds what was got against what the file wants.
+func (tr *tree) compare(t *testing.T, file, got string) {
+	t.Helper()
+	if tr.want == nil {
+		t.Fatal("the file wants nothing")
+	}
+	if *update {
+		tr.want.Data = []byte(got)
+		if err := os.WriteFile(file, txtar.Format(tr.archive), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(string(tr.want.Data), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func hexSum(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
 }
 
 // TestSeed: the URLs of flux-recv's own example are the digests that sha256sum prints of its key files.
@@ -294,7 +311,7 @@ func TestDigest(t *testing.T) {
 	base := digest(yaml, "https://a.example")
 	for name, same := range map[string]string{
 		"order and style": "- type: \"slack\" # a comment\n  secretRef:\n    name: slack\n  name: team\n  channel: general\n",
-		"usage":           yaml + "  timeout: 1s\n  concurrency: 9\n  rateLimit: 3/m\n  retry: {maxAge: 1h}\n  title: hello\n",
+		"usage":           yaml + "  timeout: 1s\n  concurrency: 9\n  rateLimit: 3/m\n  retry: {maxAge: 1h}\n  title: hello\n  metadata: {a: b}\n  suspend: true\n",
 		"spelling":        "- name: team\n  type: SLACK\n  channel: general\n  secretRef: {name: slack}\n",
 	} {
 		if digest(same, "https://a.example") != base {
@@ -325,10 +342,12 @@ providers:
 - {name: a, type: slack, secretRef: {name: one}}
 - {name: b, type: slack, proxy: "http://file.example:1", secretRef: {name: one}, certSecretRef: {name: two}}
 - {name: c, type: slack, address: "https://x.example", certSecretRef: {name: three}}
+- {name: d, type: slack, proxy: "http://file.example:1", secretRef: {name: one}, proxySecretRef: {name: four}}
 `))
 	for path, data := range map[string]string{
 		"one/address": "https://x.example", "one/proxy": "http://u:p@secret.example:2\n", "one/caFile": "ca one",
 		"two/ca.crt": "ca two", "two/tls.crt": "cert two", "two/tls.key": "key two",
+		"four/address": "socks5://proxy.example:1080\n", "four/username": "u", "four/password": "p@:\n",
 		"three/certFile": "cert three", "three/keyFile": "key three",
 	} {
 		write(t, filepath.Join(root, "secrets", path), []byte(data))
@@ -346,6 +365,7 @@ providers:
 		"http://u:p@secret.example:2|ca one||",
 		"http://u:p@secret.example:2|ca two|cert two|key two",
 		"<nil>||cert three|key three",
+		"socks5://u:p%40%3A@proxy.example:1080|ca one||",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -31,10 +31,12 @@ type providerSettings struct {
 	SecretRef   *secretRef    `yaml:"secretRef" doc:"the Secret with the address, token and what else the type takes"`
 	CertRef     *secretRef    `yaml:"certSecretRef" doc:"the Secret with ca.crt, tls.crt and tls.key"`
 	Proxy       string        `yaml:"proxy" secret:"proxy" doc:"the proxy's address"`
+	ProxyRef    *secretRef    `yaml:"proxySecretRef" doc:"the Secret with the proxy's address, username and password; it wins over proxy"`
 	Timeout     time.Duration `yaml:"timeout" doc:"of one attempt; 15s if left out"`
 	Concurrency int           `yaml:"concurrency" doc:"how many deliveries at a time; 4 if left out"`
 	RateLimit   bellhop.Rate  `yaml:"rateLimit" doc:"deliveries beyond wait, such as 1/s; the type's own if left out"`
 	Retry       retrySettings `yaml:"retry" doc:"how long a delivery is tried again"`
+	Suspend     bool          `yaml:"suspend" doc:"true: nothing is sent to it, and routes pass it by"`
 	words       `doc:"in these words, unless a route has others"`
 }
 
@@ -54,6 +56,8 @@ type words struct {
 	Message string  `yaml:"message" doc:"template of the message, CommonMark"`
 	Link    string  `yaml:"link" doc:"template of the link"`
 	Fields  []field `yaml:"fields" doc:"the facts under the message, each with a name and a template"`
+	// Metadata is Flux's eventMetadata.
+	Metadata map[string]string `yaml:"metadata" doc:"keys to add to the event's metadata, each with a template"`
 }
 
 type field struct {
@@ -67,7 +71,7 @@ func newProviderSettings() *providerSettings {
 
 // The keys that change how a provider is used but not how it is built: they are no part of its digest. The
 // type counts by its kind's name, however it is spelt.
-var usageKeys = []string{"type", "timeout", "concurrency", "rateLimit", "retry", "title", "message", "link", "fields"}
+var usageKeys = []string{"type", "timeout", "concurrency", "rateLimit", "retry", "suspend", "title", "message", "link", "fields", "metadata"}
 
 // Bounds of what a user may ask for.
 const (
@@ -103,12 +107,17 @@ func (l *load) nameProviders() {
 			l.providers[spec.Name] = spec.place
 		}
 	}
+	for _, spec := range l.model.providers {
+		if spec.Suspend {
+			l.suspended[spec.Name] = true
+		}
+	}
 }
 
 // buildProvider makes the provider, nil if something is wrong with it.
 func (l *load) buildProvider(spec *providerSpec) *Provider {
 	before := len(l.problems)
-	var secret, certs map[string][]byte
+	var secret, certs, proxy map[string][]byte
 	if spec.SecretRef != nil {
 		secret, _ = l.secret(spec.place, "secretRef", spec.SecretRef.Name, "address")
 		// Once more, with what the Secret says.
@@ -118,15 +127,18 @@ func (l *load) buildProvider(spec *providerSpec) *Provider {
 	if spec.CertRef != nil {
 		certs, _ = l.secret(spec.place, "certSecretRef", spec.CertRef.Name, "ca.crt")
 	}
+	if spec.ProxyRef != nil {
+		proxy, _ = l.secret(spec.place, "proxySecretRef", spec.ProxyRef.Name, "address")
+	}
 	kind, known := l.Catalog.Provider(spec.Type)
 	p := &Provider{
 		Name: spec.Name, Kind: kind, Timeout: spec.Timeout, Concurrency: spec.Concurrency, Rate: spec.RateLimit,
-		Retry: Retry(spec.Retry), Position: spec.position(), Digest: spec.digest(kind.Name, secret, certs), Close: func() {},
+		Retry: Retry(spec.Retry), Suspend: spec.Suspend, Position: spec.position(), Digest: spec.digest(kind.Name, secret, certs, proxy), Close: func() {},
 	}
 	if !p.Rate.Limited() {
 		p.Rate = kind.Provider.Rate
 	}
-	client := l.clientOptions(spec, secret, certs)
+	client := l.clientOptions(spec, secret, certs, proxy)
 	if known {
 		l.checkCredential(spec, kind, secret)
 		l.buildSender(p, spec, secret, client)
@@ -134,7 +146,7 @@ func (l *load) buildProvider(spec *providerSpec) *Provider {
 		l.report(l.unknownType(spec))
 	}
 	l.report(spec.problems...)
-	p.Message = l.message(spec.place, spec.words)
+	p.Message = l.message(spec.place, spec.words, nil)
 	switch {
 	case spec.Concurrency < 1 || spec.Concurrency > maxConcurrency:
 		l.report(spec.problem("concurrency", "%d is out of range: write 1 to %d", spec.Concurrency, maxConcurrency))
@@ -180,7 +192,8 @@ func (l *load) buildSender(p *Provider, spec *providerSpec, secret map[string][]
 		}
 	}
 	p.Close = client.CloseIdleConnections
-	setup := bellhop.Setup{Name: spec.Name, Logger: l.Logger, Client: client}
+	setup := l.setup(spec.Name)
+	setup.Client = client
 	if setup.Logger != nil {
 		setup.Logger = setup.Logger.With("provider", spec.Name)
 	}
@@ -230,6 +243,8 @@ func underRef(spec *providerSpec, ps bellhop.Problems) bellhop.Problems {
 		switch {
 		case p.Path != "proxy":
 			ps[i].Path = strict.Join(ref, p.Path)
+		case spec.ProxyRef != nil:
+			ps[i].Path = "proxySecretRef.address"
 		case !strict.Has(spec.node, "proxy"):
 			ps[i].Path = "secretRef.proxy"
 		}
@@ -238,16 +253,8 @@ func underRef(spec *providerSpec, ps bellhop.Problems) bellhop.Problems {
 }
 
 // clientOptions are what the provider's client is made from. certSecretRef wins over secretRef as in Flux.
-func (l *load) clientOptions(spec *providerSpec, secret, certs map[string][]byte) httpsend.Options {
-	var o httpsend.Options
-	if spec.Proxy != "" {
-		u, err := url.Parse(spec.Proxy)
-		if err != nil {
-			// The error would show the address, which may hold a password.
-			l.report(spec.problem("proxy", "is no URL: write an address such as http://proxy.example:3128"))
-		}
-		o.Proxy = u
-	}
+func (l *load) clientOptions(spec *providerSpec, secret, certs, proxy map[string][]byte) httpsend.Options {
+	o := httpsend.Options{Proxy: l.proxy(spec, proxy)}
 	ref := "certSecretRef"
 	if spec.CertRef == nil {
 		ref, certs = "secretRef", secret
@@ -277,6 +284,37 @@ func (l *load) clientOptions(spec *providerSpec, secret, certs map[string][]byte
 	return o
 }
 
+// proxy is the provider's proxy, nil if none is set. The Secret of proxySecretRef wins over proxy, as in Flux.
+func (l *load) proxy(spec *providerSpec, secret map[string][]byte) *url.URL {
+	at, address := "proxy", spec.Proxy
+	if spec.ProxyRef != nil {
+		at, address = "proxySecretRef", text(secret["address"])
+		if address == "" && secret != nil {
+			l.report(spec.problem(at, "the Secret %q has no key \"address\": add the proxy's, such as http://proxy.example:3128", spec.ProxyRef.Name))
+		}
+	}
+	if address == "" {
+		return nil
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		// The error would show the address, which may hold a password.
+		l.report(spec.problem(at, "is no URL: write an address such as http://proxy.example:3128"))
+		return nil
+	}
+	user, password := text(secret["username"]), text(secret["password"])
+	switch {
+	case user == "" && password != "":
+		l.report(spec.problem(at, "half a login: add the key \"username\" to the Secret %q", spec.ProxyRef.Name))
+	case user != "":
+		u.User = url.UserPassword(user, password)
+	}
+	return u
+}
+
+// text is a Secret's value without the white space that editors leave around it.
+func text(value []byte) string { return string(bytes.TrimSpace(value)) }
+
 // checkCredential refuses half a login where the kind takes one.
 func (l *load) checkCredential(spec *providerSpec, kind bellhop.Kind[bellhop.Provider], secret map[string][]byte) {
 	if kind.Settings == nil || kind.Settings.Kind() != reflect.Struct || secret == nil {
@@ -303,11 +341,14 @@ func (l *load) checkCredential(spec *providerSpec, kind bellhop.Kind[bellhop.Pro
 }
 
 // message compiles the words at a place; nil if there are none.
-func (l *load) message(at place, w words) *route.Message {
-	if w.Title == "" && w.Message == "" && w.Link == "" && w.Fields == nil {
+func (l *load) message(at place, w words, status *commitStatusSettings) *route.Message {
+	if w.Title == "" && w.Message == "" && w.Link == "" && w.Fields == nil && w.Metadata == nil && status == nil {
 		return nil
 	}
-	spec := route.MessageSpec{Title: w.Title, Message: w.Message, Link: w.Link}
+	spec := route.MessageSpec{Title: w.Title, Message: w.Message, Link: w.Link, Metadata: w.Metadata}
+	if status != nil {
+		spec.CommitStatus = &route.CommitStatusSpec{State: status.State, Context: status.Context, Description: status.Description}
+	}
 	for _, f := range w.Fields {
 		spec.Fields = append(spec.Fields, bellhop.Field(f))
 	}
@@ -325,31 +366,45 @@ func (l *load) secret(at place, path, name, example string) (map[string][]byte, 
 	case name == "":
 		l.report(at.problem("name", "has no name: write the name of a Secret"))
 		return nil, false
-	case l.Secrets == "":
+	case l.Secrets == "" && l.manifests.Secret(name) == nil:
 		l.report(at.problem("", "no directory of Secrets is set: name it with --secrets or BELLHOP_SECRETS"))
 		return nil, false
 	case !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) || strings.HasPrefix(name, "."):
 		l.report(at.problem("name", "%q is no Secret's name: write one directory's name under the secrets", name))
 		return nil, false
 	}
-	s, ok := l.secrets[name]
-	if !ok {
-		s.keys, s.err = l.files.secret(name)
-		l.secrets[name] = s
-	}
+	keys, err := l.readSecret(name)
 	dir := filepath.Join(l.Secrets, name)
 	switch {
-	case errors.Is(s.err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
 		l.report(at.problem("name", "no Secret %q: looked for the directory %s; make the Secret with: kubectl create secret generic %s --from-literal=%s=…, and mount it there",
 			name, dir, name, example))
-	case s.err != nil:
-		l.report(at.problem("name", "reading the Secret %q in %s: %v", name, dir, s.err))
-	case len(s.keys) == 0:
+	case err != nil:
+		l.report(at.problem("name", "reading the Secret %q in %s: %v", name, dir, err))
+	case l.secrets[name].written && l.manifests.Broken(name):
+		// What is wrong with it is said already.
+	case len(keys) == 0:
 		l.report(at.problem("name", "the Secret %q in %s is empty: add a key, such as %s", name, dir, example))
 	default:
-		return s.keys, true
+		return keys, true
 	}
 	return nil, false
+}
+
+// readSecret is the Secret that is mounted under the name, else the one that is written among the manifests.
+func (l *load) readSecret(name string) (map[string][]byte, error) {
+	s, ok := l.secrets[name]
+	if !ok {
+		s.err = fs.ErrNotExist
+		if l.Secrets != "" {
+			s.keys, s.err = l.files.secret(name)
+		}
+		if written := l.manifests.Secret(name); written != nil && errors.Is(s.err, fs.ErrNotExist) {
+			s = mounted{keys: written, written: true}
+		}
+		l.secrets[name] = s
+	}
+	return s.keys, s.err
 }
 
 // digest covers all that the provider is built from.

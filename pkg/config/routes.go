@@ -17,6 +17,16 @@ type routeSettings struct {
 	When  string   `yaml:"when" doc:"CEL over event, body and headers: which events"`
 	To    []string `yaml:"to" doc:"providers"`
 	words `doc:"in these words"`
+	// CommitStatus may be empty: then the providers choose all of it.
+	CommitStatus *commitStatusSettings `yaml:"commitStatus" doc:"asks those of the providers that can for a status of the event's commit"`
+	Suspend      bool                  `yaml:"suspend" doc:"true: the route takes no events"`
+}
+
+// commitStatusSettings are templates over the event; what is left out is up to the provider.
+type commitStatusSettings struct {
+	State       string `yaml:"state" doc:"template of pending, success, failure or error; by the event's severity if left out"`
+	Context     string `yaml:"context" doc:"template of what tells the status from others of the commit, such as ci/build"`
+	Description string `yaml:"description" doc:"template of one line of plain text"`
 }
 
 // routeSpec is a route as it is written.
@@ -33,7 +43,10 @@ func (l *load) readRoute(at place) *routeSpec {
 
 // rule is a route that is built, or one that nobody had to write.
 type rule struct {
+	// Rule is as it is written.
 	*route.Rule
+	// active is what events are held against: without the providers that are suspended, nil if nothing is left.
+	active *route.Rule
 	// spec is nil for the implied ones.
 	spec *routeSpec
 	// endpoints are those that it names, by name or glob.
@@ -49,20 +62,20 @@ func (l *load) buildRules() []rule {
 	var written []string
 	for _, p := range l.model.providers {
 		if p.fluxAPI != "" {
-			rules = append(rules, rule{Rule: &route.Rule{To: []string{p.Name}}, flux: p})
+			rules = append(rules, l.newRule(&route.Rule{To: []string{p.Name}}, rule{flux: p}))
 		} else {
 			written = append(written, p.Name)
 		}
 	}
 	if len(l.model.routes) == 0 && len(written) > 0 {
-		return append(rules, rule{Rule: &route.Rule{To: written}})
+		return append(rules, l.newRule(&route.Rule{To: written}, rule{}))
 	}
 	taken := map[string]place{}
 	for _, spec := range l.model.routes {
 		l.claimName(taken, spec.place, spec.Name, "pushes")
 		r := &route.Rule{Name: spec.Name, From: spec.From, To: spec.To}
 		r.When = l.condition(spec.place, spec.When)
-		r.Message = l.message(spec.place, spec.words)
+		r.Message = l.message(spec.place, spec.words, spec.CommitStatus)
 		from := l.readFrom(spec)
 		if len(spec.To) == 0 {
 			l.report(spec.problem("to", "leads nowhere: write the names of providers"))
@@ -72,9 +85,23 @@ func (l *load) buildRules() []rule {
 				l.report(spec.problem(fmt.Sprintf("to[%d]", i), "no provider is called %q: %s", name, meant(name, sortedKeys(l.providers))))
 			}
 		}
-		rules = append(rules, rule{Rule: r, spec: spec, endpoints: from})
+		rules = append(rules, l.newRule(r, rule{spec: spec, endpoints: from}))
 	}
 	return rules
+}
+
+// newRule completes r with the route and what is active of it.
+func (l *load) newRule(written *route.Rule, r rule) rule {
+	r.Rule = written
+	if r.spec != nil && r.spec.Suspend {
+		return r
+	}
+	active := *written
+	active.To = slices.DeleteFunc(slices.Clone(written.To), func(name string) bool { return l.suspended[name] })
+	if len(active.To) > 0 {
+		r.active = &active
+	}
+	return r
 }
 
 // readFrom finds the endpoints that a route names, none for all. It refuses names of no endpoint and doubts
@@ -140,10 +167,12 @@ func (l *load) plans(rules []rule) func(*endpointSpec) route.Plan {
 	var shared route.Plan
 	for i, r := range rules {
 		switch {
+		case r.active == nil:
+			continue
 		case r.flux != nil:
 			fluxes[r.flux] = i
 		case r.From == nil:
-			all, shared = append(all, i), append(shared, r.Rule)
+			all, shared = append(all, i), append(shared, r.active)
 		}
 		for _, name := range r.endpoints {
 			if n := named[name]; len(n) == 0 || n[len(n)-1] != i {
@@ -163,13 +192,14 @@ func (l *load) plans(rules []rule) func(*endpointSpec) route.Plan {
 		slices.Sort(indexes)
 		plan := make(route.Plan, len(indexes))
 		for i, index := range indexes {
-			plan[i] = rules[index].Rule
+			plan[i] = rules[index].active
 		}
 		return plan
 	}
 }
 
-// checkUse warns of what is configured and does nothing, once nothing else is wrong.
+// checkUse warns of what is configured and does nothing, once nothing else is wrong. What is suspended is
+// meant to do nothing.
 func (l *load) checkUse(rules []rule, plan func(*endpointSpec) route.Plan) {
 	if len(l.problems.Fatal()) > 0 {
 		return
@@ -194,9 +224,29 @@ func (l *load) checkUse(rules []rule, plan func(*endpointSpec) route.Plan) {
 			l.report(p.warning("name", "no route leads to the provider %q: add it to the to of one", p.Name))
 		}
 	}
+	suspended := slices.ContainsFunc(rules, func(r rule) bool { return r.active == nil })
 	for _, ep := range l.model.endpoints {
-		if len(plan(ep)) == 0 {
+		if len(plan(ep)) == 0 && !suspended {
 			l.report(ep.warning("name", "no route takes events from the endpoint %q: they are answered \"filtered\"", ep.Name))
+		}
+	}
+}
+
+// checkStatuses warns of routes that ask for a commit's status where nobody sets any, once nothing else is wrong.
+func (l *load) checkStatuses(rules []rule, providers []*Provider) {
+	if len(l.problems.Fatal()) > 0 {
+		return
+	}
+	sets := map[string]bool{}
+	for _, p := range providers {
+		_, sets[p.Name] = p.Provider.(bellhop.Stateful)
+	}
+	for _, r := range rules {
+		if r.spec == nil || r.spec.CommitStatus == nil {
+			continue
+		}
+		if !slices.ContainsFunc(r.To, func(name string) bool { return sets[name] }) {
+			l.report(r.spec.warning("commitStatus", "none of the providers %s sets the status of a commit: add one to the route, such as of type github", strings.Join(r.To, ", ")))
 		}
 	}
 }

@@ -73,12 +73,15 @@ type Endpoint struct {
 	RateLimit bellhop.Rate
 	// Window is how long a delivery is recognised when it comes again; 0 recognises none.
 	Window time.Duration
+	// Suspend refuses all requests for now: the sender is told to come back.
+	Suspend bool
 	// Position is where it is written, for messages.
 	Position bellhop.Problem
 }
 
 // Wants reports whether the endpoint lists the event: its type, its type and action (pull_request.opened), or
-// its kind, in any case. GitLab's `Push Hook` may be written push, `Tag Push Hook` tag_push.
+// its kind, in any case. GitLab's `Push Hook` may be written push, `Tag Push Hook` tag_push, and the types of
+// CDEvents without their version.
 func (e *Endpoint) Wants(ev *bellhop.Event) bool {
 	if len(e.Events) == 0 {
 		return true
@@ -86,7 +89,7 @@ func (e *Endpoint) Wants(ev *bellhop.Event) bool {
 	for _, listed := range e.Events {
 		if strings.EqualFold(listed, ev.Type) || strings.EqualFold(listed, string(ev.Kind)) ||
 			ev.Action != "" && strings.EqualFold(listed, ev.Type+"."+ev.Action) ||
-			strings.EqualFold(listed, hookWord(ev.Type)) {
+			strings.EqualFold(listed, hookWord(ev.Type)) || unversioned(ev.Type, listed) {
 			return true
 		}
 	}
@@ -100,6 +103,15 @@ func hookWord(eventType string) string {
 		return eventType
 	}
 	return strings.ReplaceAll(w, " ", "_")
+}
+
+// unversioned reports whether a CDEvents type, such as dev.cdevents.change.merged.0.2.0, is the listed one with a
+// version behind it.
+func unversioned(eventType, listed string) bool {
+	n := len(listed)
+	return len(eventType) > n+1 && strings.EqualFold(eventType[:n], listed) && eventType[n] == '.' &&
+		len(listed) > len("dev.cdevents.") && strings.HasPrefix(eventType, "dev.cdevents.") &&
+		strings.Trim(eventType[n+1:], "0123456789.") == ""
 }
 
 // Check is one part of `auth:`. It returns a *bellhop.Rejection.
@@ -121,6 +133,8 @@ type Provider struct {
 	// Rate is the user's rateLimit, else the kind's; zero for none.
 	Rate  bellhop.Rate
 	Retry Retry
+	// Suspend: nothing is sent to it for now. No plan leads to it.
+	Suspend bool
 	// Close frees its connections once it is out of use; never nil.
 	Close func()
 	// Position is where it is written, for messages.
