@@ -188,6 +188,10 @@ func (h *handler) endpoints(w http.ResponseWriter, r *http.Request) {
 	for _, ep := range s.Endpoints {
 		v := endpointView{Name: ep.Name, Source: ep.Kind.Name, Verification: ep.Verification, Events: ep.Events, Last: h.Receiver.Last(ep),
 			Conditions: []notifier.Condition{{Type: "Ready", Status: "True", Reason: "Configured", Message: "the endpoint serves", LastTransitionTime: loaded}}}
+		if ep.Suspend {
+			c := &v.Conditions[0]
+			c.Status, c.Reason, c.Message = "False", "Suspended", "the configuration says suspend: all requests are told to come back"
+		}
 		if ep.When != nil {
 			v.When = ep.When.String()
 		}

@@ -41,6 +41,8 @@ type Notifier struct {
 	pool    chan struct{}
 	grace   time.Duration
 
+	subjects subjects // of all runners: one that was replaced may still be sending
+
 	words atomic.Pointer[map[string]*route.Message] // by route
 
 	mu      sync.Mutex // guards what follows; taken by Apply, Stop and Conditions, never while sending

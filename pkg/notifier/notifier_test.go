@@ -434,6 +434,34 @@ func TestAnOutageIsNotHammered(t *testing.T) {
 	})
 }
 
+func TestSuspended(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var sent atomic.Int32
+		q := newScripted()
+		q.add("p", 3)
+		send := func(context.Context, *bellhop.Event) error {
+			sent.Add(1)
+			return nil
+		}
+		p := provider("p", send)
+		p.Suspend, p.Concurrency = true, 1
+		n := start(q, Options{}, p)
+		defer n.Stop(t.Context())
+		time.Sleep(time.Hour)
+		if c, _ := n.Condition("p"); sent.Load() != 0 || c.Status != "False" || c.Reason != "Suspended" {
+			t.Errorf("suspended: %d sent, %+v", sent.Load(), c)
+		}
+		p = provider("p", send)
+		p.Concurrency = 1
+		n.Apply(snapshot(p))
+		time.Sleep(time.Minute)
+		if c, _ := n.Condition("p"); sent.Load() != 3 || c.Status != "True" {
+			t.Errorf("resumed: %d sent, %+v", sent.Load(), c)
+		}
+	})
+}
+
 func TestStoppingLetsFinishThenHandsBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

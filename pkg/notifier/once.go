@@ -61,7 +61,7 @@ func memoryOf(p bellhop.Provider, e *bellhop.Event) memory {
 
 // stateMemoryOf: only what changes a state is sent, and nothing older than what was.
 func stateMemoryOf(s bellhop.State, e *bellhop.Event) memory {
-	now := bellhop.Memo{Value: digest(s.Value), Event: e.ID, Time: s.Time, Expires: time.Now().Add(stateMemory)}
+	now := bellhop.Memo{Value: digest(scrub(s.Value)), Event: e.ID, Time: s.Time, Expires: time.Now().Add(stateMemory)}
 	return memory{
 		subject: "state " + digest(s.Subject),
 		judge: func(last bellhop.Memo, known bool) finding {

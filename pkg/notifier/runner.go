@@ -31,7 +31,6 @@ type runner struct {
 	stop     context.CancelFunc
 	abort    context.CancelFunc
 	inFlight sync.WaitGroup
-	subjects subjects
 
 	troubles  atomic.Int32 // attempts that failed since the last that did not
 	condition atomic.Pointer[Condition]
@@ -61,7 +60,10 @@ func newRunner(n *Notifier, p *config.Provider, before *Condition) *runner {
 	r.sending, r.abort = context.WithCancel(context.Background())
 	r.condition.Store(&Condition{Type: "Ready", Status: "True", Reason: "Configured",
 		Message: "nothing sent yet", LastTransitionTime: time.Now()})
-	if before != nil && before.Status == "True" {
+	switch {
+	case p.Suspend:
+		r.report("False", "Suspended", "the configuration says suspend: what was queued before waits")
+	case before != nil && before.Status == "True":
 		r.condition.Store(before)
 	}
 	return r
@@ -70,7 +72,7 @@ func newRunner(n *Notifier, p *config.Provider, before *Condition) *runner {
 // same reports whether the runner can go on with the settings of next.
 func (r *runner) same(next *config.Provider) bool {
 	p := r.provider.Load()
-	return p.Digest == next.Digest && p.Concurrency == next.Concurrency && p.Rate == next.Rate
+	return p.Digest == next.Digest && p.Concurrency == next.Concurrency && p.Rate == next.Rate && p.Suspend == next.Suspend
 }
 
 // update takes next's words, timeout and retry, and keeps the running provider with its connections.
@@ -91,6 +93,10 @@ func (r *runner) run() {
 		r.drain()
 		r.provider.Load().Close()
 	}()
+	if r.provider.Load().Suspend {
+		<-r.taking.Done()
+		return
+	}
 	for {
 		select {
 		case r.hands <- struct{}{}:
@@ -279,7 +285,7 @@ func (r *runner) attempt(p *config.Provider, lease bellhop.Lease, d *bellhop.Del
 
 // remember holds the message's subject and compares the message with what was sent on it before.
 func (r *runner) remember(a *attempt, m memory, d *bellhop.Delivery) error {
-	release, err := r.subjects.hold(r.sending, m.subject)
+	release, err := r.n.subjects.hold(r.sending, r.name+"\x00"+m.subject)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const (
 	Duplicate   Result = "duplicate"   // 200: seen before; the id is the first event's
 	Pong        Result = "pong"        // 200: the sender tests the hook
 	Rejected    Result = "rejected"    // 400, 401, 404, 405, 408, 413, 429: the reason says why
-	Unavailable Result = "unavailable" // 503: come back later
+	Unavailable Result = "unavailable" // 503: come back later; the reason says why
 )
 
 // answer is what the sender gets: nothing secret, nothing internal.

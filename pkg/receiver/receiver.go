@@ -183,6 +183,9 @@ func (c *call) handle() answer {
 		return rejected(http.StatusNotFound, "path_unknown")
 	}
 	c.state = l.state[c.endpoint]
+	if c.endpoint.Suspend {
+		return unavailable("suspended", 5*time.Minute)
+	}
 	if c.req.Method != http.MethodPost {
 		return rejected(http.StatusMethodNotAllowed, "method_not_allowed")
 	}
@@ -191,6 +194,9 @@ func (c *call) handle() answer {
 			wait := res.DelayFrom(c.start)
 			res.CancelAt(c.start)
 			a := rejected(http.StatusTooManyRequests, "rate_limited")
+			if c.endpoint.Kind.Source.LosesOn429 {
+				a = unavailable("rate_limited", 0)
+			}
 			a.retryAfter = wait
 			return a
 		}

@@ -130,6 +130,8 @@ func (h *house) snapshot(t *testing.T) *config.Snapshot {
 	kind := bellhop.Kind[bellhop.Source]{Name: "word"}
 	repeats := kind
 	repeats.Source.Repeats = true
+	deaf := kind
+	deaf.Source.LosesOn429 = true
 	when := func(expr string) *route.Condition {
 		c, err := route.CompileCondition(expr)
 		if err != nil {
@@ -154,6 +156,9 @@ func (h *house) snapshot(t *testing.T) *config.Snapshot {
 		{Name: "repeats", Kind: repeats, Source: source, Fingerprints: []string{fingerprint(3)}, Plan: route.Plan{all}, Window: time.Hour},
 		{Name: "limited", Kind: kind, Source: source, Fingerprints: []string{fingerprint(4)}, Plan: route.Plan{all},
 			RateLimit: bellhop.Rate{Events: 1, Per: time.Minute}},
+		{Name: "limited deaf", Kind: deaf, Source: source, Fingerprints: []string{fingerprint(6)}, Plan: route.Plan{all},
+			RateLimit: bellhop.Rate{Events: 1, Per: time.Minute}},
+		{Name: "suspended", Kind: kind, Source: source, Fingerprints: []string{fingerprint(7)}, Plan: route.Plan{all}, Suspend: true},
 		{Name: "lonely", Kind: kind, Source: source, Fingerprints: []string{fingerprint(5)}, Window: time.Hour},
 	}, nil, []*route.Rule{all, some})
 }
@@ -216,6 +221,7 @@ func TestAnswers(t *testing.T) {
 		{"wrong address, mapped", with(post(1, "push"), func(r *http.Request) { r.RemoteAddr = "[::ffff:192.0.2.66]:1" }), 401, Rejected, "address_denied", 0},
 		{"verification out of reach", post(1, "push", "X-Key", "outage"), 503, Unavailable, "verification_unavailable", 0},
 		{"unsigned ping", post(1, "push", "X-Key", "unsigned ping"), 200, Pong, "ping_unsigned", 0},
+		{"suspended", post(7, "push"), 503, Unavailable, "suspended", 0},
 		{"malformed", post(1, "broken"), 400, Rejected, "body_malformed", 0},
 		{"body over the limit", post(2, strings.Repeat("x ", 17)), 413, Rejected, "body_too_large", 0},
 		{"body over the limit, unannounced", with(post(2, ""), func(r *http.Request) {
@@ -412,6 +418,10 @@ func TestEndpointRateLimit(t *testing.T) {
 		res, a := h.do(t, post(4, "b"))
 		if res.StatusCode != 429 || a.Reason != "rate_limited" || res.Header.Get("Retry-After") != "60" {
 			t.Errorf("the second: %d %+v %v", res.StatusCode, a, res.Header)
+		}
+		h.do(t, post(6, "a"))
+		if res, a := h.do(t, post(6, "b")); res.StatusCode != 503 || a.Reason != "rate_limited" || res.Header.Get("Retry-After") == "" {
+			t.Errorf("the second of a sender that loses on 429: %d %+v %v", res.StatusCode, a, res.Header)
 		}
 		h.Apply(h.snapshot(t)) // a reload does not refill the bucket
 		if res, _ := h.do(t, post(4, "c")); res.StatusCode != 429 {
