@@ -89,6 +89,7 @@ func (p *program) deliveriesShow(a *api) *cobra.Command {
 				bellhop.Field{Name: "due", Value: when(d.Due)},
 				bellhop.Field{Name: "attempts", Value: strconv.Itoa(d.Attempts)},
 				bellhop.Field{Name: "error", Value: d.Error},
+				bellhop.Field{Name: "note", Value: d.Note},
 				bellhop.Field{Name: "time", Value: when(d.Time)},
 			); err != nil {
 				return err

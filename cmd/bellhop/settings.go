@@ -83,8 +83,7 @@ func (p *program) load(logger *slog.Logger) (*config.Snapshot, bellhop.Problems,
 	if p.environment != nil {
 		return nil, nil, p.environment
 	}
-	l := &config.Loader{Config: p.settings.Config, Secrets: p.settings.Secrets, Catalog: p.catalog, Logger: logger}
-	snapshot, problems := l.Load()
+	snapshot, problems := p.settings.Loader(p.catalog, logger).Load()
 	return snapshot, problems, nil
 }
 

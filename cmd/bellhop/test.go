@@ -60,7 +60,7 @@ adds the words of a route. Exit code 1 if the provider did not take it.`,
 		},
 	}
 	cmd.Flags().StringVar(&routeName, "route", "", "route whose words the event is put in")
-	p.configFlags(cmd)
+	p.configFlags(cmd, "installation")
 	return cmd
 }
 

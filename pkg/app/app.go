@@ -23,10 +23,12 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/admin"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/config"
+	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 	"github.com/bellhop-dev/bellhop/pkg/notifier"
 	"github.com/bellhop-dev/bellhop/pkg/queue"
 	"github.com/bellhop-dev/bellhop/pkg/receiver"
 	"github.com/bellhop-dev/bellhop/pkg/telemetry"
+	"github.com/bellhop-dev/bellhop/pkg/verify"
 )
 
 // Options are what a process is started with beyond its settings.
@@ -179,7 +181,21 @@ func (p *process) start(ctx context.Context) error {
 	})
 
 	p.config.Store(&admin.ConfigStatus{})
-	p.loader = &config.Loader{Config: s.Config, Secrets: s.Secrets, Catalog: p.options.Catalog, Logger: p.logger}
+	p.loader = s.Loader(p.options.Catalog, p.logger)
+	if p.loader.Installation == "" {
+		p.loader.Installation = p.queue.ID()
+	}
+	client, err := httpsend.NewClient(httpsend.Options{})
+	if err != nil {
+		return err
+	}
+	issuers := verify.NewIssuers(client, p.logger)
+	p.loader.Issuers = issuers
+	p.onStop("token issuers", func(context.Context) error {
+		issuers.Close()
+		client.CloseIdleConnections()
+		return nil
+	})
 	p.reload()
 	p.watch()
 

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/config"
+	"github.com/bellhop-dev/bellhop/pkg/kube"
 )
 
 // Settings are the process's own: what needs a restart. Everything else is in the configuration files.
@@ -31,6 +34,8 @@ type Settings struct {
 	AdminTokenFile string `split_words:"true" flag:"admin-token-file" desc:"file with the bearer token that opens API and console to other than loopback peers"`
 
 	Queue string `split_words:"true" flag:"queue" default:"file:///var/lib/bellhop/queue" desc:"where events are kept: file://DIR"`
+
+	Installation string `split_words:"true" flag:"installation" desc:"what tells this Bellhop from others that speak to the same services, such as the cluster's name, for the contexts of commit statuses; by default a name of the queue's own"`
 
 	PublicURL string `split_words:"true" flag:"public-url" desc:"base of printed hook URLs, such as https://hooks.example.com"`
 
@@ -82,6 +87,16 @@ func (s *Settings) Check() error {
 		errs = append(errs, errors.New("retention-age must not be negative"))
 	}
 	return errors.Join(errs...)
+}
+
+// Loader makes snapshots as these settings say. It asks the Kubernetes API nothing before a provider does.
+func (s *Settings) Loader(catalog bellhop.Catalog, logger *slog.Logger) *config.Loader {
+	return &config.Loader{
+		Config: s.Config, Secrets: s.Secrets, Catalog: catalog, Logger: logger, Installation: s.Installation,
+		Cluster: kube.New(kube.Options{
+			Kubeconfig: os.Getenv("KUBECONFIG"), Namespace: os.Getenv("POD_NAMESPACE"), Logger: logger,
+		}),
+	}
 }
 
 // Networks are addresses and CIDR networks, separated by commas.
