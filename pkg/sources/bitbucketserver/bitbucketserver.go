@@ -24,7 +24,6 @@ package bitbucketserver
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/bitbucket"
@@ -59,40 +58,23 @@ const (
 	eventMirrored = "mirror:repo_synchronized"
 )
 
-type source struct {
-	sha256 *verify.HMAC
-	sha1   *verify.HMAC // nil unless allowed
-}
+type source struct{ *verify.Hub }
 
 func build(setup bellhop.Setup, s Settings) (bellhop.Source, error) {
-	sha256, err := verify.NewHMAC(verify.SHA256, setup.Keys)
+	hub, err := verify.NewHub(setup.Keys, s.AllowSHA1)
 	if err != nil {
 		return nil, err
 	}
-	src := &source{sha256: sha256}
-	if s.AllowSHA1 {
-		if src.sha1, err = verify.NewHMAC(verify.SHA1, setup.Keys); err != nil {
-			return nil, err
-		}
-	}
-	return src, nil
+	return source{hub}, nil
 }
 
 // Verify holds the signature against the body. A ping without a signature is bellhop.ErrPing; one with a signature
 // has to be right.
-func (s *source) Verify(_ context.Context, r *bellhop.Request) error {
-	signature := r.Header.Get(headerSignature)
-	switch {
-	case len(r.Header[headerSignature]) == 0 && r.Header.Get(bitbucket.HeaderEvent) == eventPing:
+func (s source) Verify(_ context.Context, r *bellhop.Request) error {
+	if len(r.Header[headerSignature]) == 0 && r.Header.Get(bitbucket.HeaderEvent) == eventPing {
 		return bellhop.ErrPing
-	case strings.HasPrefix(signature, string(verify.SHA1)+"="):
-		if s.sha1 != nil {
-			return s.sha1.Prefixed(headerSignature, signature, r.Body)
-		}
-		return bellhop.Reject(bellhop.ReasonSignatureWeak,
-			"a SHA-1 signature; let the sender sign with SHA-256, or set allowSHA1: true at the endpoint")
 	}
-	return s.sha256.Prefixed(headerSignature, signature, r.Body)
+	return s.Hub.Verify(headerSignature, r.Header.Get(headerSignature), r.Body)
 }
 
 func sign(key bellhop.Secret, h http.Header, body []byte) {

@@ -14,7 +14,7 @@ import (
 )
 
 // Parse makes one event of every request, of a push one for every branch and tag.
-func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
+func (s source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	if bitbucket.IsCloud(r) {
 		return bitbucket.Cloud(r)
 	}

@@ -50,38 +50,22 @@ const (
 	headerSHA1     = "X-Hub-Signature"
 )
 
-type source struct {
-	sha256 *verify.HMAC
-	sha1   *verify.HMAC // nil unless allowed
-}
+type source struct{ *verify.Hub }
 
 func build(setup bellhop.Setup, s Settings) (bellhop.Source, error) {
-	sha256, err := verify.NewHMAC(verify.SHA256, setup.Keys)
+	hub, err := verify.NewHub(setup.Keys, s.AllowSHA1)
 	if err != nil {
 		return nil, err
 	}
-	src := &source{sha256: sha256}
-	if s.AllowSHA1 {
-		if src.sha1, err = verify.NewHMAC(verify.SHA1, setup.Keys); err != nil {
-			return nil, err
-		}
-	}
-	return src, nil
+	return source{hub}, nil
 }
 
 // Verify holds the signature against the raw body, form or not.
-func (s *source) Verify(_ context.Context, r *bellhop.Request) error {
-	signature := r.Header.Get(headerSHA256)
-	if signature == "" && len(r.Header[headerSHA256]) == 0 {
-		if old := r.Header.Get(headerSHA1); old != "" {
-			if s.sha1 != nil {
-				return s.sha1.Prefixed(headerSHA1, old, r.Body)
-			}
-			return bellhop.Reject(bellhop.ReasonSignatureWeak,
-				"only a SHA-1 signature; let the sender sign with SHA-256, or set allowSHA1: true at the endpoint")
-		}
+func (s source) Verify(_ context.Context, r *bellhop.Request) error {
+	if old := r.Header.Get(headerSHA1); old != "" && len(r.Header[headerSHA256]) == 0 {
+		return s.Hub.Verify(headerSHA1, old, r.Body)
 	}
-	return s.sha256.Prefixed(headerSHA256, signature, r.Body)
+	return s.SHA256.Prefixed(headerSHA256, r.Header.Get(headerSHA256), r.Body)
 }
 
 func sign(key bellhop.Secret, h http.Header, body []byte) {

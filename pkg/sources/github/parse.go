@@ -7,7 +7,7 @@ import (
 )
 
 // Parse makes one event of every request.
-func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
+func (s source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	body, err := payload.JSON(r)
 	if err != nil {
 		return nil, err
