@@ -1,31 +1,21 @@
 package catalog_test
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
+	"cmp"
 	"encoding/json"
-	"encoding/pem"
-	"fmt"
 	"io"
-	"math/big"
-	"net"
+	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/pkg/catalog"
 	"github.com/bellhop-dev/bellhop/pkg/config"
 )
@@ -34,9 +24,9 @@ import (
 var intercepted = map[string]struct {
 	settings string
 	secret   map[string]string
-	event    func() *bellhop.Event // fluxEvent if nil
-	status   int                   // 200 if zero
-	answer   func(body []byte) string
+	event    func() *bellhop.Event    // fluxEvent if nil
+	status   int                      // 200 if zero
+	answer   func(body []byte) string // nothing if nil
 	host     string
 }{
 	"azuredevops": {
@@ -136,12 +126,11 @@ func push() *bellhop.Event {
 	}
 }
 
-// TestBehindAnInterceptingProxy: every provider reaches its vendor through a proxy that ends TLS with
-// certificates of a private authority, wants a password and a client certificate; and none does without that
-// authority.
+// TestBehindAnInterceptingProxy: every provider, configured as a user does it, reaches its vendor through a proxy
+// that ends TLS with certificates of a private authority, wants a password and a client certificate; and none does
+// without that authority.
 func TestBehindAnInterceptingProxy(t *testing.T) {
 	t.Parallel()
-	authority := newAuthority(t)
 	for _, kind := range catalog.Providers {
 		row, ok := intercepted[kind.Name]
 		if !ok {
@@ -152,30 +141,31 @@ func TestBehindAnInterceptingProxy(t *testing.T) {
 		}
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
-			if row.status == 0 {
-				row.status = http.StatusOK
-			}
-			if row.answer == nil {
-				row.answer = constant("{}")
-			}
 			if row.event == nil {
 				row.event = fluxEvent
 			}
-			proxy := authority.proxy(t, row.status, row.answer)
+			proxy := bellhoptest.NewProxy(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				w.WriteHeader(cmp.Or(row.status, http.StatusOK))
+				if row.answer != nil {
+					_, _ = io.WriteString(w, row.answer(body))
+				}
+			}))
 			for _, trusted := range []bool{true, false} {
-				p := behind(t, kind.Name, row.settings, row.secret, proxy, authority, trusted)
+				p := behind(t, kind.Name, row.settings, row.secret, proxy, trusted)
 				err := p.Provider.Send(t.Context(), row.event())
 				p.Close()
-				seen := proxy.take()
-				if !trusted {
-					if err == nil || len(seen) != 0 || bellhop.IsPermanent(err) {
-						t.Errorf("sent without the authority: %v, %q", err, seen)
-					}
-				} else if err != nil || len(seen) == 0 || seen[len(seen)-1] != row.host {
-					t.Errorf("sent: %v, the proxy saw %q", err, seen)
-				}
-				if err != nil {
-					for _, secret := range append([]string{"pr0xy"}, values(row.secret)...) {
+				hosts := proxy.Hosts()
+				switch {
+				case !trusted && (err == nil || len(hosts) != 0 || bellhop.IsPermanent(err)):
+					t.Errorf("sent without the authority: %v, the proxy saw %q", err, hosts)
+				case trusted && (err != nil || len(hosts) == 0 || hosts[len(hosts)-1] != row.host):
+					t.Errorf("sent: %v, the proxy saw %q", err, hosts)
+				case err != nil:
+					for _, secret := range append(slices.Collect(maps.Values(row.secret)), "p@ss") {
 						if strings.Contains(err.Error(), secret) {
 							t.Errorf("the error shows a secret: %v", err)
 						}
@@ -186,15 +176,8 @@ func TestBehindAnInterceptingProxy(t *testing.T) {
 	}
 }
 
-func values(m map[string]string) (vs []string) {
-	for _, v := range m {
-		vs = append(vs, v)
-	}
-	return vs
-}
-
 // behind loads a provider as a user configures it behind the proxy.
-func behind(t *testing.T, kind, settings string, secret map[string]string, p *proxy, a *authority, trusted bool) *config.Provider {
+func behind(t *testing.T, kind, settings string, secret map[string]string, p *bellhoptest.Proxy, trusted bool) *config.Provider {
 	t.Helper()
 	dir := t.TempDir()
 	write := func(path, content string) {
@@ -211,165 +194,19 @@ func behind(t *testing.T, kind, settings string, secret map[string]string, p *pr
 		file += "  " + settings + "\n"
 	}
 	write("config.yaml", file)
-	write("secrets/vendor/proxy", strings.Replace(p.URL, "http://", "http://user:pr0xy@", 1)+"\n")
+	write("secrets/vendor/proxy", p.URL.String()+"\n")
 	for key, value := range secret {
 		write("secrets/vendor/"+key, value+"\n") // files often end so
 	}
-	cert, key := a.issue(t, "bellhop")
 	if trusted {
-		write("secrets/tls/ca.crt", string(a.pem))
+		write("secrets/tls/ca.crt", string(p.CA))
 	}
-	write("secrets/tls/tls.crt", string(cert))
-	write("secrets/tls/tls.key", string(key))
+	write("secrets/tls/tls.crt", string(p.Cert))
+	write("secrets/tls/tls.key", p.Key.RevealString())
 	l := config.Loader{Config: filepath.Join(dir, "config.yaml"), Secrets: filepath.Join(dir, "secrets"), Catalog: catalog.All()}
 	s, problems := l.Load()
 	if problems.Fatal() != nil {
 		t.Fatal(problems)
 	}
 	return s.Provider("p")
-}
-
-// authority signs certificates for anybody.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "private authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
-}
-
-func (a *authority) issue(t *testing.T, name string) (cert, key []byte) {
-	t.Helper()
-	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, own.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
-}
-
-// proxy takes CONNECT, ends the TLS within it and answers in the vendor's place.
-type proxy struct {
-	*httptest.Server
-	t      *testing.T
-	a      *authority
-	status int
-	answer func(body []byte) string
-
-	mu   sync.Mutex
-	seen []string // hosts of the requests
-	open sync.WaitGroup
-}
-
-func (a *authority) proxy(t *testing.T, status int, answer func([]byte) string) *proxy {
-	t.Helper()
-	p := &proxy{t: t, a: a, status: status, answer: answer}
-	p.Server = httptest.NewServer(p)
-	t.Cleanup(func() {
-		p.Server.CloseClientConnections()
-		p.Server.Close()
-		p.open.Wait()
-	})
-	return p
-}
-
-func (p *proxy) take() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	seen := p.seen
-	p.seen = nil
-	return seen
-}
-
-func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodConnect || r.Header.Get("Proxy-Authorization") != "Basic dXNlcjpwcjB4eQ==" {
-		p.t.Errorf("the proxy was asked to %s with the credentials %q", r.Method, r.Header.Get("Proxy-Authorization"))
-		w.WriteHeader(http.StatusProxyAuthRequired)
-		return
-	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		p.t.Error(err)
-	}
-	conn, _, err := w.(http.Hijacker).Hijack()
-	if err != nil {
-		p.t.Error(err)
-		return
-	}
-	p.open.Go(func() {
-		defer conn.Close()
-		_ = p.intercept(conn, host) // the client may hang up at any time
-	})
-}
-
-func (p *proxy) intercept(conn net.Conn, host string) error {
-	cert, key := p.a.issue(p.t, host)
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return err
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(p.a.cert)
-	if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
-		return err
-	}
-	secure := tls.Server(conn, &tls.Config{
-		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MinVersion: tls.VersionTLS12,
-	})
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	r := bufio.NewReader(secure)
-	for {
-		req, err := http.ReadRequest(r)
-		if err != nil {
-			return err
-		}
-		body, err := io.ReadAll(req.Body)
-		if err != nil {
-			return err
-		}
-		p.mu.Lock()
-		p.seen = append(p.seen, req.Host)
-		p.mu.Unlock()
-		answer := p.answer(body)
-		if p.status == http.StatusNoContent {
-			answer = ""
-		}
-		if _, err := fmt.Fprintf(secure, "HTTP/1.1 %d .\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", p.status, len(answer), answer); err != nil {
-			return err
-		}
-	}
 }

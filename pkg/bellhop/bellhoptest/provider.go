@@ -68,6 +68,28 @@ type Limit struct {
 	Whole bool
 }
 
+// Text is a Limit's Get for the text at a path of keys in a body of JSON.
+func Text(path ...string) func(body []byte) string {
+	return func(body []byte) string {
+		var v any
+		if err := json.Unmarshal(body, &v); err != nil {
+			panic(err)
+		}
+		for _, key := range path {
+			v = v.(map[string]any)[key]
+		}
+		return v.(string)
+	}
+}
+
+// SetContext and SetDescription are a Limit's Set for what a route wants of a commit's status.
+func SetContext(e *bellhop.Event, text string) { e.CommitStatus = &bellhop.CommitStatus{Context: text} }
+
+// SetDescription is the other of the two.
+func SetDescription(e *bellhop.Event, text string) {
+	e.CommitStatus = &bellhop.CommitStatus{Description: text}
+}
+
 // RunProvider holds a kind of provider to its contract. Each testdata/*.txtar of the plug-in is a case:
 //
 //	settings.yaml  the plug-in's own settings; may be left out

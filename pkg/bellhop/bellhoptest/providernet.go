@@ -2,20 +2,10 @@ package bellhoptest
 
 import (
 	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"log"
 	"maps"
-	"math/big"
 	"mime"
 	"net"
 	"net/http"
@@ -26,10 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 	"unicode/utf8"
 
-	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 )
 
@@ -190,73 +178,28 @@ func countNew(n *atomic.Int64) func(net.Conn, http.ConnState) {
 	}
 }
 
-// throughProxy sends through a proxy that intercepts TLS with a private CA and wants credentials, to a vendor
-// that wants a client certificate.
+// throughProxy sends through a Proxy, and without its authority.
 func (s *providerSuite) throughProxy(t *testing.T, c *providerCase) {
 	t.Helper()
-	ca := newAuthority(t)
-	var mu sync.Mutex
-	var hosts []string
-	var certificates int
-	vendor := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy := NewProxy(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		mu.Lock()
-		hosts = append(hosts, r.Host)
-		if r.TLS != nil && len(r.TLS.PeerCertificates) == 1 {
-			certificates++
-		}
-		mu.Unlock()
 		_, _ = io.WriteString(w, s.answerTo(body))
-	})
-	secure := httptest.NewUnstartedServer(vendor)
-	secure.TLS = &tls.Config{
-		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { return ca.issue(h.ServerName) },
-		ClientAuth:     tls.RequireAndVerifyClientCert,
-		ClientCAs:      ca.pool,
-	}
-	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes fail on purpose
-	secure.StartTLS()
-	defer secure.Close()
-	var proxied atomic.Int64
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if user, password, ok := basicAuth(r.Header.Get("Proxy-Authorization")); !ok || user != "u" || password != "p@ss" {
-			w.WriteHeader(http.StatusProxyAuthRequired)
-			return
-		}
-		proxied.Add(1)
-		if r.Method != http.MethodConnect {
-			vendor(w, r)
-			return
-		}
-		Tunnel(w, secure.Listener.Addr().String())
 	}))
-	defer proxy.Close()
-
-	proxyURL, err := url.Parse(proxy.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxyURL.User = url.UserPassword("u", "p@ss")
-	cert, key := ca.client(t)
-	client := newClient(t, httpsend.Options{Proxy: proxyURL, CA: ca.pem, Cert: cert, Key: key})
+	client := newClient(t, httpsend.Options{Proxy: proxy.URL, CA: proxy.CA, Cert: proxy.Cert, Key: proxy.Key})
 	defer client.CloseIdleConnections()
 	if err := s.usable(t, c, client).Send(t.Context(), c.event); err != nil {
 		t.Fatalf("through a proxy: %v", err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if proxied.Load() == 0 || len(hosts) == 0 {
+	hosts := proxy.Hosts()
+	if len(hosts) == 0 {
 		t.Fatal("the proxy was not asked: send with Setup.Client")
 	}
 	if want := c.asked.url.Host; !slices.Contains(hosts, want) {
 		t.Errorf("the proxy was asked for %v, want %s", hosts, want)
 	}
-	if c.asked.url.Scheme == "https" && certificates == 0 {
-		t.Error("the client certificate was not used")
-	}
 
 	// Who does not know the CA gets no message, and is told why.
-	client = newClient(t, httpsend.Options{Proxy: proxyURL})
+	client = newClient(t, httpsend.Options{Proxy: proxy.URL})
 	defer client.CloseIdleConnections()
 	if c.asked.url.Scheme == "https" {
 		err := s.usable(t, c, client).Send(t.Context(), c.event)
@@ -265,101 +208,4 @@ func (s *providerSuite) throughProxy(t *testing.T, c *providerCase) {
 		}
 		c.hides(t, err)
 	}
-}
-
-func basicAuth(header string) (user, password string, ok bool) {
-	return (&http.Request{Header: http.Header{"Authorization": {header}}}).BasicAuth()
-}
-
-// Tunnel connects the client of a CONNECT to address until either end closes.
-func Tunnel(w http.ResponseWriter, address string) {
-	var d net.Dialer
-	up, err := d.DialContext(context.Background(), "tcp", address)
-	if err != nil {
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	}
-	defer up.Close()
-	down, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return
-	}
-	defer down.Close()
-	_, _ = io.WriteString(down, "HTTP/1.1 200 Connection established\r\n\r\n")
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = io.Copy(up, buffered)
-		_ = up.Close()
-	}()
-	_, _ = io.Copy(down, up)
-	_ = down.Close()
-	<-done
-}
-
-// authority is a private CA.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-	pem  []byte
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bellhoptest"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &authority{cert, key, pool, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
-}
-
-// issue makes a certificate that serves host, or, with no host, that a client shows.
-func (a *authority) issue(host string) (*tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if host != "" {
-		template.DNSNames = []string{host}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
-}
-
-func (a *authority) client(t *testing.T) (cert []byte, key bellhop.Secret) {
-	t.Helper()
-	pair, err := a.issue("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}),
-		bellhop.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }

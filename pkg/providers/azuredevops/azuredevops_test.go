@@ -1,38 +1,13 @@
 package azuredevops_test
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
-	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 	"github.com/bellhop-dev/bellhop/pkg/providers/azuredevops"
 )
-
-// status is what the limits are found in.
-type status struct {
-	Description string `json:"description"`
-	Context     struct {
-		Name string `json:"name"`
-	} `json:"context"`
-}
-
-func read(body []byte) status {
-	var s status
-	if err := json.Unmarshal(body, &s); err != nil {
-		panic(err)
-	}
-	return s
-}
-
-// The first case is asked-push, whose route asks for a status.
-func setContext(e *bellhop.Event, text string) { e.CommitStatus = &bellhop.CommitStatus{Context: text} }
-
-func setDescription(e *bellhop.Event, text string) {
-	e.CommitStatus = &bellhop.CommitStatus{Description: text}
-}
 
 func TestProvider(t *testing.T) {
 	t.Parallel()
@@ -52,9 +27,9 @@ func TestProvider(t *testing.T) {
 			{Status: 429, Header: map[string]string{"Retry-After": "90"}, Want: "paused", Pause: 90 * time.Second},
 			{Status: 503, Header: map[string]string{"Retry-After": "90"}, Want: "paused", Pause: 90 * time.Second},
 		},
-		Limits: []bellhoptest.Limit{
-			{Name: "name", Max: 255, Unit: httpsend.UTF16, Set: setContext, Get: func(body []byte) string { return read(body).Context.Name }},
-			{Name: "description", Max: 1000, Unit: httpsend.UTF16, Set: setDescription, Get: func(body []byte) string { return read(body).Description }},
+		Limits: []bellhoptest.Limit{ // of asked-push, the first case, whose route asks for a status
+			{Name: "name", Max: 255, Unit: httpsend.UTF16, Set: bellhoptest.SetContext, Get: bellhoptest.Text("context", "name")},
+			{Name: "description", Max: 1000, Unit: httpsend.UTF16, Set: bellhoptest.SetDescription, Get: bellhoptest.Text("description")},
 		},
 	})
 }

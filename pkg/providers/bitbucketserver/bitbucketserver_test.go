@@ -1,37 +1,13 @@
 package bitbucketserver_test
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
-	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 	"github.com/bellhop-dev/bellhop/pkg/providers/bitbucketserver"
 )
-
-// status is what the limits are found in.
-type status struct {
-	Key         string `json:"key"`
-	Name        string `json:"name"`
-	Description string `json:"description"`
-}
-
-func read(body []byte) status {
-	var s status
-	if err := json.Unmarshal(body, &s); err != nil {
-		panic(err)
-	}
-	return s
-}
-
-// The first case is asked-push, whose route asks for a status.
-func setContext(e *bellhop.Event, text string) { e.CommitStatus = &bellhop.CommitStatus{Context: text} }
-
-func setDescription(e *bellhop.Event, text string) {
-	e.CommitStatus = &bellhop.CommitStatus{Description: text}
-}
 
 func TestProvider(t *testing.T) {
 	t.Parallel()
@@ -47,10 +23,10 @@ func TestProvider(t *testing.T) {
 			{Status: 404, Body: `{"errors":[{"message":"Commit does not exist"}]}`, Want: "permanent", Says: "check the address"},
 			{Status: 429, Header: map[string]string{"Retry-After": "5"}, Want: "paused", Pause: 5 * time.Second},
 		},
-		Limits: []bellhoptest.Limit{
-			{Name: "key", Max: 255, Unit: httpsend.UTF16, Set: setContext, Get: func(body []byte) string { return read(body).Key }},
-			{Name: "name", Max: 255, Unit: httpsend.UTF16, Set: setContext, Get: func(body []byte) string { return read(body).Name }},
-			{Name: "description", Max: 255, Unit: httpsend.UTF16, Set: setDescription, Get: func(body []byte) string { return read(body).Description }},
+		Limits: []bellhoptest.Limit{ // of asked-push, the first case, whose route asks for a status
+			{Name: "key", Max: 255, Unit: httpsend.UTF16, Set: bellhoptest.SetContext, Get: bellhoptest.Text("key")},
+			{Name: "name", Max: 255, Unit: httpsend.UTF16, Set: bellhoptest.SetContext, Get: bellhoptest.Text("name")},
+			{Name: "description", Max: 255, Unit: httpsend.UTF16, Set: bellhoptest.SetDescription, Get: bellhoptest.Text("description")},
 		},
 	})
 }

@@ -1,35 +1,12 @@
 package gitea_test
 
 import (
-	"encoding/json"
 	"testing"
 
-	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 	"github.com/bellhop-dev/bellhop/pkg/providers/gitea"
 )
-
-// status is what the limits are found in.
-type status struct {
-	Context     string `json:"context"`
-	Description string `json:"description"`
-}
-
-func read(body []byte) status {
-	var s status
-	if err := json.Unmarshal(body, &s); err != nil {
-		panic(err)
-	}
-	return s
-}
-
-// The first case is asked-push, whose route asks for a status.
-func setContext(e *bellhop.Event, text string) { e.CommitStatus = &bellhop.CommitStatus{Context: text} }
-
-func setDescription(e *bellhop.Event, text string) {
-	e.CommitStatus = &bellhop.CommitStatus{Description: text}
-}
 
 func TestProvider(t *testing.T) {
 	t.Parallel()
@@ -45,9 +22,9 @@ func TestProvider(t *testing.T) {
 			{Status: 404, Body: `{"message":"The target couldn't be found."}`, Want: "permanent", Says: "check the address"},
 			{Status: 423, Body: `{"message":"repo is archived"}`, Want: "permanent", Says: "repo is archived"},
 		},
-		Limits: []bellhoptest.Limit{
-			{Name: "context", Max: 255, Unit: httpsend.UTF16, Set: setContext, Get: func(body []byte) string { return read(body).Context }},
-			{Name: "description", Max: 255, Unit: httpsend.UTF16, Set: setDescription, Get: func(body []byte) string { return read(body).Description }},
+		Limits: []bellhoptest.Limit{ // of asked-push, the first case, whose route asks for a status
+			{Name: "context", Max: 255, Unit: httpsend.UTF16, Set: bellhoptest.SetContext, Get: bellhoptest.Text("context")},
+			{Name: "description", Max: 255, Unit: httpsend.UTF16, Set: bellhoptest.SetDescription, Get: bellhoptest.Text("description")},
 		},
 	})
 }

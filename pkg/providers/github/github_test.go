@@ -1,36 +1,13 @@
 package github_test
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
-	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 	"github.com/bellhop-dev/bellhop/pkg/providers/github"
 )
-
-// status is what the limits are found in.
-type status struct {
-	Context     string `json:"context"`
-	Description string `json:"description"`
-}
-
-func read(body []byte) status {
-	var s status
-	if err := json.Unmarshal(body, &s); err != nil {
-		panic(err)
-	}
-	return s
-}
-
-// The first case is asked-push, whose route asks for a status.
-func setContext(e *bellhop.Event, text string) { e.CommitStatus = &bellhop.CommitStatus{Context: text} }
-
-func setDescription(e *bellhop.Event, text string) {
-	e.CommitStatus = &bellhop.CommitStatus{Description: text}
-}
 
 // limit are the headers that GitHub tells its primary limit with.
 func limit(remaining, reset string) map[string]string {
@@ -65,9 +42,9 @@ func TestProvider(t *testing.T) {
 			{Status: 422, Body: `{"message":"Validation Failed","errors":[{"message":"description is too long"}]}`, Want: "permanent", Says: "Validation Failed: description is too long"},
 			{Status: 502, Body: `{"message":"Server Error"}`, Want: "retried", Says: "Server Error"},
 		},
-		Limits: []bellhoptest.Limit{
-			{Name: "context", Max: 255, Unit: httpsend.UTF16, Set: setContext, Get: func(body []byte) string { return read(body).Context }},
-			{Name: "description", Max: 140, Unit: httpsend.UTF16, Set: setDescription, Get: func(body []byte) string { return read(body).Description }},
+		Limits: []bellhoptest.Limit{ // of asked-push, the first case, whose route asks for a status
+			{Name: "context", Max: 255, Unit: httpsend.UTF16, Set: bellhoptest.SetContext, Get: bellhoptest.Text("context")},
+			{Name: "description", Max: 140, Unit: httpsend.UTF16, Set: bellhoptest.SetDescription, Get: bellhoptest.Text("description")},
 		},
 	})
 }

@@ -1,36 +1,13 @@
 package gitlab_test
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
-	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 	"github.com/bellhop-dev/bellhop/pkg/providers/gitlab"
 )
-
-// status is what the limits are found in.
-type status struct {
-	Name        string `json:"name"`
-	Description string `json:"description"`
-}
-
-func read(body []byte) status {
-	var s status
-	if err := json.Unmarshal(body, &s); err != nil {
-		panic(err)
-	}
-	return s
-}
-
-// The first case is asked-push, whose route asks for a status.
-func setContext(e *bellhop.Event, text string) { e.CommitStatus = &bellhop.CommitStatus{Context: text} }
-
-func setDescription(e *bellhop.Event, text string) {
-	e.CommitStatus = &bellhop.CommitStatus{Description: text}
-}
 
 func TestProvider(t *testing.T) {
 	t.Parallel()
@@ -51,9 +28,9 @@ func TestProvider(t *testing.T) {
 			{Status: 429, Header: map[string]string{"Ratelimit-Reset": "99999999999"}, Want: "paused", Pause: time.Hour},
 			{Status: 429, Header: map[string]string{"Ratelimit-Reset": "1", "Retry-After": "33"}, Want: "paused", Pause: 33 * time.Second},
 		},
-		Limits: []bellhoptest.Limit{
-			{Name: "name", Max: 255, Unit: httpsend.UTF16, Set: setContext, Get: func(body []byte) string { return read(body).Name }},
-			{Name: "description", Max: 255, Unit: httpsend.UTF16, Set: setDescription, Get: func(body []byte) string { return read(body).Description }},
+		Limits: []bellhoptest.Limit{ // of asked-push, the first case, whose route asks for a status
+			{Name: "name", Max: 255, Unit: httpsend.UTF16, Set: bellhoptest.SetContext, Get: bellhoptest.Text("name")},
+			{Name: "description", Max: 255, Unit: httpsend.UTF16, Set: bellhoptest.SetDescription, Get: bellhoptest.Text("description")},
 		},
 	})
 }
