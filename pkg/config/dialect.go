@@ -159,11 +159,6 @@ func (l *load) fluxProvider(doc place, api string) *providerSpec {
 	return spec
 }
 
-// fluxRecvSources are the sources that flux-recv knew, by its spellings.
-var fluxRecvSources = []string{
-	"BitbucketCloud", "BitbucketServer", "DockerHub", "GitHub", "GitLab", "GoogleContainerRegistry", "Harbor", "Nexus", "Quay",
-}
-
 // fluxManifests are the manifests of Flux's notification-controller, and Secrets beside them. They refer to each
 // other, so that they are collected first; package flux says them in the native dialect.
 var fluxManifests = dialect{

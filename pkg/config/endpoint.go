@@ -229,13 +229,6 @@ func (l *load) unknownSource(spec *endpointSpec) bellhop.Problem {
 	if spec.Source == "" {
 		return spec.problem("source", "says no source: write one of %s", strings.Join(names, ", "))
 	}
-	if spec.flux != nil {
-		for _, s := range fluxRecvSources {
-			if strings.EqualFold(s, spec.Source) {
-				return spec.problem("source", "flux-recv's source %s is not in this version of Bellhop: remove the endpoint; known here: %s", s, strings.Join(names, ", "))
-			}
-		}
-	}
 	return spec.problem("source", "unknown source %q: %s", spec.Source, meant(spec.Source, names))
 }
 
