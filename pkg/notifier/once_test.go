@@ -118,6 +118,38 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// What is not sent costs nothing of the rate: a thousand repeats are over at once.
+func TestRepeatsAreNotRated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q, r := newScripted(), &recording{}
+		p := provider("p", nil)
+		p.Provider, p.Rate = stateful{r}, bellhop.Rate{Events: 1, Per: time.Minute}
+		n := start(q, Options{}, p)
+		defer n.Stop(t.Context())
+		began := time.Now()
+		for i := range 1000 {
+			q.addEvent("p", &bellhop.Event{ID: fmt.Sprintf("%04d", i), Branch: "s", Reason: "good", Time: began}, false)
+		}
+		synctest.Wait()
+		if got := len(q.history()); got != 1000 || r.got() != "0000" {
+			t.Errorf("%d settled, sent %q", got, r.got())
+		}
+		q.addEvent("p", &bellhop.Event{ID: "2000", Branch: "s", Reason: "bad", Time: began}, false)
+		q.addEvent("p", &bellhop.Event{ID: "2001", Branch: "s", Reason: "good", Time: began}, false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if r.got() != "0000 2000" {
+			t.Errorf("sent %q within a minute", r.got())
+		}
+		// What waits for its turn is handed back when stopping.
+		n.Stop(t.Context())
+		if got := q.history(); !bellhop.IsStopping(got[len(got)-1].err) {
+			t.Errorf("stopped with %+v", got[len(got)-1])
+		}
+	})
+}
+
 // A newer state must not overtake an older one that is on its way, or the vendor would keep the older.
 func TestOneStateAtATime(t *testing.T) {
 	t.Parallel()

@@ -119,19 +119,20 @@ func (r *runner) run() {
 			continue
 		}
 		release, ok := r.sender()
-		if ok && r.limiter != nil {
-			ok = r.limiter.Wait(r.taking) == nil
-		}
 		if !ok {
 			release()
 			r.settle(lease, bellhop.ErrStopping, bellhop.Outcome{})
 			return
 		}
+		begun := make(chan struct{})
 		r.inFlight.Go(func() {
 			defer func() { <-r.hands }()
 			defer release()
-			r.deliver(lease)
+			r.deliver(lease, sync.OnceFunc(func() { close(begun) }))
 		})
+		if r.limiter != nil {
+			<-begun // one waits for its turn, the next is not even taken
+		}
 	}
 }
 
@@ -181,16 +182,18 @@ func (r *runner) drain() {
 	<-ended
 }
 
-// deliver makes one attempt and settles the lease by it.
-func (r *runner) deliver(lease bellhop.Lease) {
+// deliver makes one attempt and settles the lease by it. It calls begun once the message is being sent, or is not
+// going to be.
+func (r *runner) deliver(lease bellhop.Lease, begun func()) {
 	p := r.provider.Load()
 	d := lease.Delivery()
-	a := r.attempt(p, lease, d)
+	a := r.attempt(p, lease, d, begun)
+	begun()
 	defer a.release()
 	err := a.err
 	switch {
 	case err == nil:
-	case r.sending.Err() != nil:
+	case r.sending.Err() != nil, a.stopped:
 		err = bellhop.ErrStopping
 	case bellhop.IsStopping(err):
 		err = plain{err} // nobody stops: a provider's own cancellation is a failure like any other
@@ -245,6 +248,7 @@ type attempt struct {
 	started time.Time
 	took    time.Duration // of sending
 	err     error
+	stopped bool   // before anything was sent
 	note    string // why nothing was sent
 	memo    *bellhop.Memo
 	// release lets the next message on the same subject go; it must wait until this one is settled.
@@ -253,7 +257,7 @@ type attempt struct {
 
 // attempt puts the event into the words of its route and provider and sends it, unless what was sent before
 // makes that needless.
-func (r *runner) attempt(p *config.Provider, lease bellhop.Lease, d *bellhop.Delivery) (a attempt) {
+func (r *runner) attempt(p *config.Provider, lease bellhop.Lease, d *bellhop.Delivery, begun func()) (a attempt) {
 	a = attempt{started: time.Now(), release: func() {}}
 	defer func() {
 		if v := recover(); v != nil {
@@ -275,6 +279,14 @@ func (r *runner) attempt(p *config.Provider, lease bellhop.Lease, d *bellhop.Del
 			return a
 		}
 	}
+	// What is not sent costs nothing of the rate.
+	if r.limiter != nil {
+		if a.err = r.limiter.Wait(r.taking); a.err != nil {
+			a.stopped = true
+			return a
+		}
+	}
+	begun()
 	a.started = time.Now()
 	ctx, cancel := context.WithTimeout(r.sending, p.Timeout)
 	defer cancel()
