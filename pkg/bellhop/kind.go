@@ -48,6 +48,9 @@ type SourceTraits struct {
 	Repeats bool
 	// LosesOn429: the sender takes 429 Too Many Requests for success, so it is told 503 when it is too fast.
 	LosesOn429 bool
+	// AsksFirst: the sender may ask with OPTIONS whether it may post here, as CloudEvents' HTTP webhooks have it.
+	// It may: it knows the URL.
+	AsksFirst bool
 	// Credentials are headers that hold the sender's secret or signature beyond the usual ones; they are
 	// not kept with the event.
 	Credentials []string

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 )
 
 // Result is the outcome of a request in one word, part of the outside contract.
@@ -28,12 +30,25 @@ type answer struct {
 
 	status     int
 	retryAfter time.Duration
+	header     [][2]string // more of it
 }
 
 var jsonType = []string{"application/json"}
 
 func done(result Result, reason string) answer {
 	return answer{status: http.StatusOK, Result: result, Reason: reason}
+}
+
+// allowed lets a sender post that asks first.
+// https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#42-validation-response
+func allowed(origin string, limit bellhop.Rate) answer {
+	a := done(Pong, "handshake")
+	perMinute := "*"
+	if limit.Limited() {
+		perMinute = strconv.Itoa(max(1, int(limit.PerSecond()*60)))
+	}
+	a.header = [][2]string{{"Allow", "POST, OPTIONS"}, {"WebHook-Allowed-Origin", origin}, {"WebHook-Allowed-Rate", perMinute}}
+	return a
 }
 
 func rejected(status int, reason string) answer {
@@ -49,6 +64,9 @@ func (a *answer) write(w http.ResponseWriter) {
 	h["Content-Type"] = jsonType
 	if a.status == http.StatusMethodNotAllowed {
 		h.Set("Allow", http.MethodPost)
+	}
+	for _, field := range a.header {
+		h.Set(field[0], field[1])
 	}
 	if a.retryAfter > 0 {
 		seconds := int64((a.retryAfter + time.Second - 1) / time.Second)

@@ -130,6 +130,8 @@ func (h *house) snapshot(t *testing.T) *config.Snapshot {
 	kind := bellhop.Kind[bellhop.Source]{Name: "word"}
 	repeats := kind
 	repeats.Source.Repeats = true
+	asks := kind
+	asks.Source.AsksFirst = true
 	deaf := kind
 	deaf.Source.LosesOn429 = true
 	when := func(expr string) *route.Condition {
@@ -158,6 +160,9 @@ func (h *house) snapshot(t *testing.T) *config.Snapshot {
 			RateLimit: bellhop.Rate{Events: 1, Per: time.Minute}},
 		{Name: "limited deaf", Kind: deaf, Source: source, Fingerprints: []string{fingerprint(6)}, Plan: route.Plan{all},
 			RateLimit: bellhop.Rate{Events: 1, Per: time.Minute}},
+		{Name: "asks", Kind: asks, Source: source, Fingerprints: []string{fingerprint(8)}, Plan: route.Plan{all}},
+		{Name: "asks, limited", Kind: asks, Source: source, Fingerprints: []string{fingerprint(9)}, Plan: route.Plan{all},
+			RateLimit: bellhop.Rate{Events: 2, Per: time.Second}},
 		{Name: "suspended", Kind: kind, Source: source, Fingerprints: []string{fingerprint(7)}, Plan: route.Plan{all}, Suspend: true},
 		{Name: "lonely", Kind: kind, Source: source, Fingerprints: []string{fingerprint(5)}, Window: time.Hour},
 	}, nil, []*route.Rule{all, some})
@@ -360,6 +365,35 @@ func TestWhatIsKeptWithTheEvent(t *testing.T) {
 	}
 	if len(e.Headers) != 2 || e.Headers["User-Agent"] != "test" || e.Headers["X-Event"] != "push" {
 		t.Errorf("headers kept: %v", e.Headers)
+	}
+}
+
+func TestSenderThatAsksFirst(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, Options{})
+	for _, tc := range []struct {
+		endpoint  int
+		origin    string
+		status    int
+		echo, per string
+	}{
+		{8, "eventgrid.example", 200, "eventgrid.example", "*"},
+		{9, "eventgrid.example", 200, "eventgrid.example", "120"},
+		{8, "", 405, "", ""},
+		{1, "eventgrid.example", 405, "", ""},
+		{99, "eventgrid.example", 404, "", ""},
+	} {
+		req := httptest.NewRequest(http.MethodOptions, "/hook/"+fingerprint(tc.endpoint), nil)
+		if tc.origin != "" {
+			req.Header.Set("WebHook-Request-Origin", tc.origin)
+		}
+		res, a := h.do(t, req)
+		if res.StatusCode != tc.status || res.Header.Get("WebHook-Allowed-Origin") != tc.echo || res.Header.Get("WebHook-Allowed-Rate") != tc.per {
+			t.Errorf("%+v: %d %+v %v", tc, res.StatusCode, a, res.Header)
+		}
+		if tc.status == 200 && (a.Result != Pong || a.Reason != "handshake" || len(h.queue.posts) != 0) {
+			t.Errorf("%+v: %+v", tc, a)
+		}
 	}
 }
 

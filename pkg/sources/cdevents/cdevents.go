@@ -6,7 +6,8 @@
 // source has to be what its context says; a request that contradicts itself is answered 400.
 //
 // CDEvents define no proof of who sends, so whoever knows the URL is believed. Tools can often carry a bearer
-// token, a header of their own or a client certificate, which the endpoint's auth asks for.
+// token, a header of their own or a client certificate, which the endpoint's auth asks for. A sender that asks for
+// permission first, with OPTIONS, is given it.
 //
 // The event's type is the CDEvent's with its version, such as dev.cdevents.change.merged.0.2.0, its action the
 // predicate, such as merged, its delivery id source and id. Every version of the specification is read; what is
@@ -32,6 +33,7 @@ var Kind = bellhop.Define("cdevents", "CDEvents of continuous delivery tools, as
 		Verification: bellhop.ByPath,
 		Sign:         func(bellhop.Secret, http.Header, []byte) {},
 		EventHeader:  headerType,
+		AsksFirst:    true,
 	})
 
 // Settings of an endpoint: there are none.
