@@ -186,10 +186,11 @@ func (c *call) handle() answer {
 	if c.endpoint.Suspend {
 		return unavailable("suspended", 5*time.Minute)
 	}
-	if origin := c.req.Header.Get("WebHook-Request-Origin"); origin != "" && c.req.Method == http.MethodOptions && c.endpoint.Kind.Source.AsksFirst {
-		return allowed(origin, c.endpoint.RateLimit)
-	}
 	if c.req.Method != http.MethodPost {
+		origin := c.req.Header.Get("WebHook-Request-Origin")
+		if origin != "" && c.req.Method == http.MethodOptions && c.endpoint.Kind.Source.AsksFirst {
+			return allowed(origin, c.endpoint.RateLimit)
+		}
 		return rejected(http.StatusMethodNotAllowed, "method_not_allowed")
 	}
 	if c.state.limiter != nil {
