@@ -58,10 +58,8 @@ func (source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	if !isCDEvent(outer.Type) && !isCDEvent(m.Context.Type) {
 		return []bellhop.Event{outer.event()}, nil
 	}
-	if outer != (attributes{}) {
-		if err := outer.agree(&m.Context); err != nil {
-			return nil, err
-		}
+	if err := outer.agree(&m.Context); err != nil {
+		return nil, err
 	}
 	if misshapen { // half understood is not understood
 		return []bellhop.Event{m.Context.event()}, nil
@@ -100,12 +98,12 @@ func open(r *bellhop.Request) (a attributes, data []byte, err error) {
 	return a, data, err
 }
 
-// agree holds the attributes against what the CDEvent says of itself.
+// agree holds the attributes against what the CDEvent says of itself. What was left out contradicts nothing.
 func (a *attributes) agree(c *attributes) error {
 	for _, pair := range []struct{ name, outer, inner string }{
 		{"type", a.Type, c.Type}, {"id", a.ID, c.ID}, {"source", a.Source, c.Source},
 	} {
-		if pair.outer == pair.inner {
+		if pair.outer == "" || pair.outer == pair.inner {
 			continue
 		}
 		// Headers are percent-encoded; not every sender knows.
