@@ -193,6 +193,7 @@ type answer struct {
 	ID, Result, Reason string
 	Deliveries         int
 	status             int
+	retryAfter         string
 }
 
 // push posts a signed GitHub push.
@@ -217,12 +218,17 @@ func (p *process) tryPush(base, key, delivery string) (answer, error) {
 	req.Header.Set("X-GitHub-Event", "push")
 	req.Header.Set("X-GitHub-Delivery", delivery)
 	req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	return p.ask(req)
+}
+
+// ask sends a request to the receiver.
+func (p *process) ask(req *http.Request) (answer, error) {
 	res, err := p.client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
 	defer res.Body.Close()
-	a := answer{status: res.StatusCode}
+	a := answer{status: res.StatusCode, retryAfter: res.Header.Get("Retry-After")}
 	return a, json.NewDecoder(res.Body).Decode(&a)
 }
 
