@@ -33,7 +33,8 @@ func (q *Queue) load() error {
 	return nil
 }
 
-// loadID reads the store's id, or makes one.
+// loadID reads the store's id, or makes one. A new one goes into a table at once: what is in the log must be
+// written once more when the store is opened, for which a full disk has no room.
 func (q *Queue) loadID() error {
 	key := []byte{spaceID}
 	v, closer, err := q.db.Get(key)
@@ -43,7 +44,7 @@ func (q *Queue) loadID() error {
 		return closer.Close()
 	case errors.Is(err, pebble.ErrNotFound):
 		q.id = rand.Text()
-		return q.db.Set(key, []byte(q.id), pebble.Sync)
+		return errors.Join(q.db.Set(key, []byte(q.id), pebble.Sync), q.db.Flush())
 	}
 	return err
 }
