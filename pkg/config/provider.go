@@ -40,6 +40,14 @@ type providerSettings struct {
 	words       `doc:"in these words, unless a route has others"`
 }
 
+// fluxSettings are keys that a Provider of Flux has whatever its type. A type that has no use for one passes it by,
+// with a warning: manifests are full of them.
+type fluxSettings struct {
+	Address  *yaml.Node `yaml:"address"`
+	Channel  *yaml.Node `yaml:"channel"`
+	Username *yaml.Node `yaml:"username"`
+}
+
 type secretRef struct {
 	Name string `yaml:"name" doc:"the Secret's name"`
 }
@@ -198,7 +206,7 @@ func (l *load) buildSender(p *Provider, spec *providerSpec, secret map[string][]
 		setup.Logger = setup.Logger.With("provider", spec.Name)
 	}
 	setup.Decode = func(into any) error {
-		spec.problems = strict.Decode(spec.file, spec.path, spec.node, secret, newProviderSettings(), into)
+		spec.problems = strict.Decode(spec.file, spec.path, spec.node, secret, newProviderSettings(), into, new(fluxSettings))
 		return unsettled(spec.problems, spec.path, into)
 	}
 	p.Provider, err = p.Kind.Build(setup)
@@ -212,6 +220,11 @@ func (l *load) buildSender(p *Provider, spec *providerSpec, secret map[string][]
 			fallthrough
 		default:
 			l.report(spec.locate(bellhop.Problems{problem})...)
+		}
+	}
+	for _, f := range strict.Fields(reflect.TypeFor[fluxSettings]()) {
+		if strict.Has(spec.node, f.Name) && !slices.ContainsFunc(strict.Fields(p.Kind.Settings), func(own strict.Field) bool { return own.Name == f.Name }) {
+			l.report(spec.warning(f.Name, "is ignored: providers of type %s have none; leave it out", p.Kind.Name))
 		}
 	}
 	if c, ok := p.Provider.(io.Closer); ok {
