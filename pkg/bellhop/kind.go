@@ -68,6 +68,9 @@ type SourceTraits struct {
 type ProviderTraits struct {
 	// Rate is the vendor's documented rate; used when the user sets none. Zero: unlimited.
 	Rate Rate
+	// ForPeople: its messages are read by people. One that the vendor finds malformed or too large for all our care is
+	// sent once more, cut down to what matters.
+	ForPeople bool
 }
 
 // Setup is what a plug-in is built from.

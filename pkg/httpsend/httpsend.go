@@ -19,6 +19,9 @@
 // accounts locked and addresses banned. Once the credentials are mended, `bellhop dead retry` sends what was
 // refused.
 //
+// A message for people (bellhop.ProviderTraits.ForPeople) that is answered with 400, 413 or 422 is sent once more,
+// its title and link alone: that something failed must not be lost because it was told in too many words.
+//
 // # What an error shows
 //
 // An error names the scheme, host and port it was sent to and, in at most 200 characters on one line, what
@@ -33,6 +36,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 
@@ -70,7 +74,12 @@ func Define[S any](name, summary string, defaults S, build func(bellhop.Setup, S
 		if problems.Err() != nil {
 			return nil, problems
 		}
-		s := &sender{r, setup.Client, secretsOf(settings)}
+		s := &sender{Requester: r, client: setup.Client, secrets: secretsOf(settings), logger: setup.Logger}
+		for _, t := range traits {
+			if t, ok := t.(bellhop.ProviderTraits); ok {
+				s.forPeople = t.ForPeople
+			}
+		}
 		var p bellhop.Provider = s
 		if stateful, ok := r.(bellhop.Stateful); ok {
 			p = statefulSender{s, stateful}
@@ -87,6 +96,9 @@ type sender struct {
 	bellhop.Requester
 	client  *http.Client
 	secrets []string
+	logger  *slog.Logger
+	// forPeople: see bellhop.ProviderTraits.
+	forPeople bool
 }
 
 // statefulSender is the sender of a Requester whose messages set something.
@@ -101,13 +113,41 @@ const (
 	maxDrain  = 256 << 10
 )
 
+// Send sends the event. What people read reaches them cut down rather than not at all, if the vendor refuses it
+// for what it is.
 func (s *sender) Send(ctx context.Context, e *bellhop.Event) error {
+	status, err := s.send(ctx, e)
+	refused := status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusUnprocessableEntity
+	if !s.forPeople || !refused || !bellhop.IsPermanent(err) {
+		return err
+	}
+	switch _, again := s.send(ctx, cutDown(e)); {
+	case bellhop.IsPermanent(again):
+		return err
+	case again != nil: // not the message's fault
+		return again
+	}
+	s.logger.Warn("the message was refused, and sent again without details", "event", e.ID, "error", err)
+	return nil
+}
+
+// cutDown is the event without what a vendor may find too long or malformed.
+func cutDown(e *bellhop.Event) *bellhop.Event {
+	c := *e
+	c.Title = Cut(e.Title, 100, Runes)
+	c.Message = "The whole message was refused; Bellhop has it: event " + e.ID + "."
+	c.Fields = []bellhop.Field{}
+	return &c
+}
+
+// send makes one exchange. The status is that of the answer, 0 without one.
+func (s *sender) send(ctx context.Context, e *bellhop.Event) (status int, err error) {
 	req, err := s.Request(ctx, e)
 	if err != nil {
-		return s.unmade(err)
+		return 0, s.unmade(err)
 	}
 	if req == nil {
-		return nil
+		return 0, nil
 	}
 	var resp *http.Response
 	var body []byte
@@ -117,7 +157,7 @@ func (s *sender) Send(ctx context.Context, e *bellhop.Event) error {
 		resp, body, err = s.exchange(ctx, req) //nolint:bodyclose // exchange closes it
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if j, ok := s.Requester.(Judge); ok {
 		err = j.Judge(resp, body)
@@ -125,9 +165,9 @@ func (s *sender) Send(ctx context.Context, e *bellhop.Event) error {
 		err = Status(resp, body)
 	}
 	if err != nil {
-		return fmt.Errorf("sending to %s: %w", origin(req.URL), maskOf(s.secrets, req).classed(err))
+		err = fmt.Errorf("sending to %s: %w", origin(req.URL), maskOf(s.secrets, req).classed(err))
 	}
-	return nil
+	return resp.StatusCode, err
 }
 
 // exchange sends a request and reads the answer, which is closed then. The error is that of an exchange without a

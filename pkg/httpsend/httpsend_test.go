@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -303,4 +304,82 @@ func FuzzCut(f *testing.F) {
 			t.Errorf("%q cut at %d %s is %q", s, limit, u, got)
 		}
 	})
+}
+
+// What people read arrives cut down rather than not at all; other messages are not sent twice.
+func TestRefusedMessagesAreCutDown(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name     string
+		people   bool
+		whole    int // the status of the whole message
+		small    int // of the one that is cut down
+		requests int
+		want     string
+	}{
+		{"taken", true, 200, 0, 1, "sent"},
+		{"too large", true, 413, 200, 2, "sent"},
+		{"malformed", true, 400, 200, 2, "sent"},
+		{"invalid", true, 422, 200, 2, "sent"},
+		{"never", true, 400, 400, 2, "permanent"},
+		{"gone", true, 404, 0, 1, "permanent"},
+		{"down", true, 500, 0, 1, "retried"},
+		{"then down", true, 400, 500, 2, "retried"},
+		{"then too many", true, 400, 429, 2, "retried"},
+		{"for machines", false, 413, 0, 1, "permanent"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var bodies []string
+			fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				b, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				bodies = append(bodies, string(b))
+				mu.Unlock()
+				if strings.Contains(string(b), "long") {
+					w.WriteHeader(tc.whole)
+				} else {
+					w.WriteHeader(tc.small)
+				}
+			}))
+			t.Cleanup(fake.Close)
+			u, err := url.Parse(fake.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kind := Define("chat", "", struct{}{}, func(bellhop.Setup, struct{}) (bellhop.Requester, error) {
+				return requesterFunc(func(ctx context.Context, e *bellhop.Event) (*http.Request, error) {
+					return PostJSON(ctx, u, map[string]any{"title": e.Title, "message": e.Message, "facts": e.Facts(), "link": e.Link})
+				}), nil
+			}, bellhop.ProviderTraits{ForPeople: tc.people})
+			p, err := kind.Build(bellhop.Setup{Client: testClient(t, Options{})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := &bellhop.Event{ID: "01J", Title: "build failed", Message: "a long story", Link: "https://ci.example/1", Actor: "jane"}
+			got := "sent"
+			if err := p.Send(t.Context(), e); bellhop.IsPermanent(err) {
+				got = "permanent"
+			} else if err != nil {
+				got = "retried"
+			}
+			if got != tc.want {
+				t.Errorf("it is %s, want %s", got, tc.want)
+			}
+			if len(bodies) != tc.requests {
+				t.Fatalf("%d requests: %q", len(bodies), bodies)
+			}
+			if last := bodies[len(bodies)-1]; tc.requests == 2 && (strings.Contains(last, "long") || strings.Contains(last, "jane") ||
+				!strings.Contains(last, "build failed") || !strings.Contains(last, "https://ci.example/1") || !strings.Contains(last, "01J")) {
+				t.Errorf("cut down to %s", last)
+			}
+			if e.Message != "a long story" {
+				t.Error("the event was changed")
+			}
+		})
+	}
 }

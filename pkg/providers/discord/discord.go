@@ -58,7 +58,7 @@ type Settings struct {
 // Kind posts to Discord.
 // https://docs.discord.com/developers/topics/rate-limits
 var Kind = httpsend.Define("discord", "Discord, through a channel's webhook", Settings{}, build,
-	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 30, Per: time.Minute}})
+	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 30, Per: time.Minute}, ForPeople: true})
 
 // maxUsername is how long a name to post under may be.
 // https://docs.discord.com/developers/resources/user#usernames-and-nicknames

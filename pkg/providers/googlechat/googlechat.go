@@ -60,7 +60,7 @@ type Settings struct {
 // Kind posts to Google Chat.
 // https://developers.google.com/workspace/chat/limits
 var Kind = httpsend.Define("googlechat", "Google Chat, through a space's webhook", Settings{Threads: true}, build,
-	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 1, Per: time.Second}})
+	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 1, Per: time.Second}, ForPeople: true})
 
 func build(_ bellhop.Setup, s Settings) (bellhop.Requester, error) {
 	u, problems := httpsend.AddressSuchAs("address", s.Address, "https://chat.googleapis.com/v1/spaces/…/messages?key=…&token=…")

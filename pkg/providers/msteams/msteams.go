@@ -80,7 +80,7 @@ func (f *format) UnmarshalText(text []byte) error {
 // Kind posts to Microsoft Teams.
 // https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using#rate-limiting-for-connectors
 var Kind = httpsend.Define("msteams", "Microsoft Teams, through a workflow or a connector", Settings{}, build,
-	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 1, Per: time.Second}})
+	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 1, Per: time.Second}, ForPeople: true})
 
 func build(_ bellhop.Setup, s Settings) (bellhop.Requester, error) {
 	u, problems := httpsend.AddressSuchAs("address", s.Address, "https://ID.environment.api.powerplatform.com/…, which the workflow shows")

@@ -55,7 +55,7 @@ type Settings struct {
 
 // Kind posts to Rocket.Chat.
 var Kind = httpsend.Define("rocket", "Rocket.Chat, through an incoming webhook", Settings{}, build,
-	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 1, Per: time.Second}})
+	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 1, Per: time.Second}, ForPeople: true})
 
 func build(_ bellhop.Setup, s Settings) (bellhop.Requester, error) {
 	u, problems := httpsend.AddressSuchAs("address", s.Address, "https://chat.example.com/hooks/ID/TOKEN")

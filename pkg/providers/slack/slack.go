@@ -71,7 +71,7 @@ type Settings struct {
 // Kind posts to Slack.
 // https://docs.slack.dev/apis/web-api/rate-limits#posting-messages
 var Kind = httpsend.Define("slack", "Slack, through an incoming webhook or as an app", Settings{}, build,
-	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 1, Per: time.Second}})
+	bellhop.ProviderTraits{Rate: bellhop.Rate{Events: 1, Per: time.Second}, ForPeople: true})
 
 const postMessage = "https://slack.com/api/chat.postMessage"
 

@@ -53,7 +53,8 @@ type Settings struct {
 
 // Kind posts to Webex.
 var Kind = httpsend.Define("webex", "Webex, as a bot",
-	Settings{Address: bellhop.NewSecret([]byte("https://webexapis.com/v1/messages"))}, build)
+	Settings{Address: bellhop.NewSecret([]byte("https://webexapis.com/v1/messages"))}, build,
+	bellhop.ProviderTraits{ForPeople: true})
 
 func build(_ bellhop.Setup, s Settings) (bellhop.Requester, error) {
 	u, problems := httpsend.AddressSuchAs("address", s.Address, "https://webexapis.com/v1/messages, or none")
