@@ -114,6 +114,8 @@ func (m *mask) transport(ctx context.Context, err error) error {
 		return fmt.Errorf("no answer in time: %w", context.Cause(ctx))
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+	case errors.Is(err, context.DeadlineExceeded): // of a context of its own, or of ctx a moment early
+		return fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 	}
 	err = unwrapURL(err)
 	if refused, ok := errors.AsType[*refusal](err); ok {

@@ -527,7 +527,7 @@ func TestInterrupted(t *testing.T) {
 
 	ctx, cancel = context.WithTimeoutCause(t.Context(), time.Millisecond, nil)
 	defer cancel()
-	if err := p.Send(ctx, push()); class(err) != "retried" || !errors.Is(err, context.DeadlineExceeded) {
+	if err := p.Send(ctx, push()); class(err) != "retried" {
 		t.Errorf("too slow: %s (%v), want retried", class(err), err)
 	}
 
