@@ -31,6 +31,9 @@ type Problem struct {
 	Path     string // providers[2].rateLimit; relative to its own settings when a plug-in reports it
 	Severity ProblemSeverity
 	Message  string // lower case; what is wrong, and what to write instead
+	// MissingKey is what is not there, and may only be late: KEY under the secrets, or NAME/KEY of a Secret. Empty if
+	// the problem is another.
+	MissingKey string
 }
 
 // String is file:line:col: path: message, warnings marked.

@@ -279,6 +279,25 @@ type keyFile struct {
 	path string // in the endpoint
 	file string
 	data []byte
+	// stored: file is NAME/KEY of a Secret.
+	stored bool
+}
+
+// String is what a message calls it.
+func (f keyFile) String() string {
+	if f.stored {
+		name, key, _ := strings.Cut(f.file, "/")
+		return fmt.Sprintf("the Secret %q, key %q", name, key)
+	}
+	return f.file
+}
+
+// command makes such a key.
+func (f keyFile) command() string {
+	if f.stored {
+		return "bellhop keygen"
+	}
+	return "bellhop keygen > " + f.file
 }
 
 func (l *load) keyFile(spec *endpointSpec, path, name string) keyFile {
@@ -287,14 +306,32 @@ func (l *load) keyFile(spec *endpointSpec, path, name string) keyFile {
 		return keyFile{}
 	}
 	data, looked, err := l.files.key(spec.file, name)
+	if l.stored != nil && errors.Is(err, fs.ErrNotExist) {
+		return l.storedKey(spec, path, name, looked[0])
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		l.report(spec.problem(path, "no key file %q: looked for %s; make one with: bellhop keygen > %s",
+		l.reportMissing(name, spec.problem(path, "no key file %q: looked for %s; make one with: bellhop keygen > %s",
 			name, strings.Join(looked, " and "), looked[len(looked)-1]))
 	case err != nil:
 		l.report(spec.problem(path, "reading the key file %s: %v", looked[0], err))
 	default:
-		return keyFile{path, looked[0], data}
+		return keyFile{path: path, file: looked[0], data: data}
+	}
+	return keyFile{}
+}
+
+// storedKey is the key of a keyPath that is not the file that was looked for.
+func (l *load) storedKey(spec *endpointSpec, path, name, file string) keyFile {
+	data, place, err := l.stored.key(name)
+	switch {
+	case errors.Is(err, errUnready):
+	case errors.Is(err, fs.ErrNotExist):
+		l.reportMissing(name, spec.problem(path, "no key %q: looked for %s and %s", name, file, missingKey(name)))
+	case err != nil:
+		l.report(spec.problem(path, "reading the key %q: %v", name, err))
+	default:
+		return keyFile{path: path, file: place, data: data, stored: true}
 	}
 	return keyFile{}
 }
@@ -310,10 +347,13 @@ func (l *load) secretKey(spec *endpointSpec) keyFile {
 	}
 	data, ok := keys[name]
 	if !ok {
-		l.report(spec.problem("secretRef.key", "the Secret %q has no key %q: %s", spec.SecretRef.Name, name, meant(name, sortedKeys(keys))))
+		l.reportMissing(spec.SecretRef.Name+"/"+name, spec.problem("secretRef.key", "the Secret %q has no key %q: %s", spec.SecretRef.Name, name, meant(name, sortedKeys(keys))))
 		return keyFile{}
 	}
-	return keyFile{"secretRef", filepath.Join(l.Secrets, spec.SecretRef.Name, name), data}
+	if l.stored != nil {
+		return keyFile{path: "secretRef", file: spec.SecretRef.Name + "/" + name, data: data, stored: true}
+	}
+	return keyFile{path: "secretRef", file: filepath.Join(l.Secrets, spec.SecretRef.Name, name), data: data}
 }
 
 func (l *load) checkedKeys(spec *endpointSpec, files []keyFile) []bellhop.Secret {
@@ -324,13 +364,13 @@ func (l *load) checkedKeys(spec *endpointSpec, files []keyFile) []bellhop.Secret
 		case f.path == "":
 			continue
 		case len(f.data) == 0:
-			l.report(spec.problem(f.path, "the key in %s is empty: make one with: bellhop keygen > %s", f.file, f.file))
+			l.report(spec.problem(f.path, "the key in %s is empty: make one with: %s", f, f.command()))
 			continue
 		case trimmed == 0:
-			l.report(spec.problem(f.path, "the key in %s is nothing but white space: make one with: bellhop keygen > %s", f.file, f.file))
+			l.report(spec.problem(f.path, "the key in %s is nothing but white space: make one with: %s", f, f.command()))
 			continue
 		case trimmed < weakKey:
-			l.report(spec.warning(f.path, "the key in %s is shorter than %d bytes and could be guessed: make a better one with: bellhop keygen > %s", f.file, weakKey, f.file))
+			l.report(spec.warning(f.path, "the key in %s is shorter than %d bytes and could be guessed: make a better one with: %s", f, weakKey, f.command()))
 		}
 		key := bellhop.NewSecret(f.data)
 		if l.claimFingerprint(place{spec.file, strict.Join(spec.path, f.path), strict.Find(spec.node, f.path)}, spec.fingerprint(key)) {

@@ -26,6 +26,7 @@ const (
 type files struct {
 	config  string // a file or a directory
 	secrets string // a directory; may be empty or missing
+	overlay overlay
 
 	read map[string]readFile // by path, those that were looked for in vain included
 	dirs map[string][]string // by path, names that were seen
@@ -37,13 +38,13 @@ type readFile struct {
 	err  error
 }
 
-func newFiles(config, secrets string) *files {
-	return &files{config: config, secrets: secrets, read: map[string]readFile{}, dirs: map[string][]string{}}
+func newFiles(config, secrets string, over overlay) *files {
+	return &files{config: config, secrets: secrets, overlay: over, read: map[string]readFile{}, dirs: map[string][]string{}}
 }
 
 // configFiles are the paths of the configuration's files, in name order.
 func (f *files) configFiles() ([]string, error) {
-	info, err := os.Stat(f.config)
+	info, err := f.overlay.stat(f.config)
 	if err != nil {
 		return nil, cause(err)
 	}
@@ -69,7 +70,7 @@ func (f *files) list(dir string) ([]string, error) {
 	if names, ok := f.dirs[dir]; ok {
 		return names, nil
 	}
-	names, err := listFiles(dir)
+	names, err := f.overlay.list(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +104,14 @@ func (f *files) content(path string, limit int64) ([]byte, error) {
 		return r.data, r.err
 	}
 	var r readFile
-	r.data, r.info, r.err = readRegular(path, limit)
+	r.data, r.info, r.err = f.overlay.read(path, limit)
 	f.read[path] = r
 	return r.data, r.err
 }
+
+var errIsDirectory = errors.New("is a directory, not a file")
+
+func tooLarge(limit int64) error { return fmt.Errorf("is larger than %d MiB", limit>>20) }
 
 // readRegular reads a plain file. It never waits for a pipe.
 func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
@@ -116,11 +121,11 @@ func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
 	}
 	switch {
 	case info.IsDir():
-		return nil, info, errors.New("is a directory, not a file")
+		return nil, info, errIsDirectory
 	case !info.Mode().IsRegular():
 		return nil, info, errors.New("is no plain file")
 	case info.Size() > limit:
-		return nil, info, fmt.Errorf("is larger than %d MiB", limit>>20)
+		return nil, info, tooLarge(limit)
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -141,7 +146,7 @@ func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
 			data = slices.Grow(data, len(data))
 		}
 	}
-	return nil, info, fmt.Errorf("is larger than %d MiB", limit>>20)
+	return nil, info, tooLarge(limit)
 }
 
 // cause is a file system error without the path, which the message says in its own words.
@@ -188,11 +193,11 @@ func (f *files) secret(name string) (map[string][]byte, error) {
 	return secret, nil
 }
 
-// hash is a digest of the names and the bytes of all that was read. Names are relative, so that it is the
-// same wherever the files are mounted.
-func (f *files) hash() string {
+// hash is a digest of the names and the bytes of all that was read, stored Secrets (by NAME/KEY) included. Names
+// are relative, so that it is the same wherever the files are mounted.
+func (f *files) hash(stored map[string][]byte) string {
 	base := f.config
-	if info, err := os.Stat(base); err == nil && !info.IsDir() {
+	if info, err := f.overlay.stat(base); err == nil && !info.IsDir() {
 		base = filepath.Dir(base)
 	}
 	sum := sha256.New()
@@ -216,24 +221,28 @@ func (f *files) hash() string {
 		field([]byte(name))
 		field(r.data)
 	}
+	for _, name := range slices.Sorted(maps.Keys(stored)) {
+		field([]byte("secrets/" + name))
+		field(stored[name])
+	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
 // moved reports whether anything is no longer as it was read: then what was read may be half old, half new.
 func (f *files) moved() bool {
 	for path, r := range f.read {
-		info, err := os.Stat(path)
+		info, err := f.overlay.stat(path)
 		switch {
 		case err != nil || r.info == nil:
 			if (err != nil) != (r.info == nil) {
 				return true
 			}
-		case !os.SameFile(info, r.info) || info.Size() != r.info.Size() || !info.ModTime().Equal(r.info.ModTime()):
+		case info != r.info && !os.SameFile(info, r.info) || info.Size() != r.info.Size() || !info.ModTime().Equal(r.info.ModTime()):
 			return true
 		}
 	}
 	for dir, names := range f.dirs {
-		if now, err := listFiles(dir); err != nil || !slices.Equal(now, names) {
+		if now, err := f.overlay.list(dir); err != nil || !slices.Equal(now, names) {
 			return true
 		}
 	}

@@ -27,6 +27,10 @@ type Loader struct {
 	Config string
 	// Secrets is the directory of key files and of mounted Secrets, NAME/KEY. It may be empty or missing.
 	Secrets string
+	// Store holds the Secrets in place of that directory, which is not looked at then; nil: the directory does.
+	// A keyPath that is no file beside the configuration means a key of them: NAME/KEY that of the Secret NAME,
+	// a bare KEY that of the only Secret with it that is labelled as Bellhop's configuration.
+	Store SecretStore
 	// Catalog is what sources and providers there are.
 	Catalog bellhop.Catalog
 	// Logger is handed to sources and providers. nil: they are silent.
@@ -41,6 +45,8 @@ type Loader struct {
 	// Installation tells this installation of Bellhop from others; see bellhop.Setup.
 	Installation string
 
+	// overlay is in place of some of the files; see Over.
+	overlay overlay
 	// looked is where the last Load looked for files.
 	looked atomic.Pointer[[]string]
 	// issuers stand in for nil Issuers.
@@ -68,7 +74,7 @@ func (l *Loader) Load() (*Snapshot, bellhop.Problems) {
 		snapshot := load.run()
 		looked := load.files.paths()
 		l.looked.Store(&looked)
-		if !load.files.moved() {
+		if !load.moved() {
 			return snapshot, load.sorted()
 		}
 	}
@@ -79,7 +85,7 @@ func (l *Loader) Load() (*Snapshot, bellhop.Problems) {
 // looked for.
 func (l *Loader) Paths() []string {
 	paths := []string{l.Config}
-	if l.Secrets != "" {
+	if l.Secrets != "" && l.Store == nil {
 		paths = append(paths, l.Secrets)
 	}
 	if looked := l.looked.Load(); looked != nil {
@@ -92,6 +98,7 @@ func (l *Loader) Paths() []string {
 type load struct {
 	*Loader
 	files    *files
+	stored   *storedSecrets // nil: Secrets are files
 	problems bellhop.Problems
 	// order is the files' places in the order of the problems.
 	order map[string]int
@@ -154,9 +161,14 @@ func (p place) String() string {
 }
 
 func (l *Loader) begin() *load {
+	secrets, stored := l.Secrets, (*storedSecrets)(nil)
+	if l.Store != nil {
+		secrets, stored = "", &storedSecrets{SecretStore: l.Store, read: map[string][]byte{}}
+	}
 	return &load{
 		Loader:      l,
-		files:       newFiles(l.Config, l.Secrets),
+		files:       newFiles(l.Config, secrets, l.overlay),
+		stored:      stored,
 		order:       map[string]int{},
 		secrets:     map[string]mounted{},
 		endpoints:   map[string]place{},
@@ -174,7 +186,21 @@ func (l *load) report(ps ...bellhop.Problem) {
 	}
 }
 
+// moved reports whether anything is no longer as it was read.
+func (l *load) moved() bool { return l.files.moved() || l.stored != nil && l.stored.moved() }
+
+// reportMissing notes a problem with a key that may only be late: KEY, or NAME/KEY of a Secret.
+func (l *load) reportMissing(key string, p bellhop.Problem) {
+	p.MissingKey = key
+	l.report(p)
+}
+
 func (l *load) run() *Snapshot {
+	if l.stored != nil {
+		if err := l.stored.open(); err != nil {
+			l.report(bellhop.Problem{Message: err.Error()})
+		}
+	}
 	l.readDocuments()
 	l.readManifests()
 	l.nameEndpoints()
@@ -203,7 +229,15 @@ func (l *load) run() *Snapshot {
 			named = append(named, r.Rule)
 		}
 	}
-	return NewSnapshot(l.files.hash(), endpoints, providers, named)
+	return NewSnapshot(l.hash(), endpoints, providers, named)
+}
+
+// hash is a digest of all that was read.
+func (l *load) hash() string {
+	if l.stored == nil {
+		return l.files.hash(nil)
+	}
+	return l.files.hash(l.stored.read)
 }
 
 func (l *load) readDocuments() {

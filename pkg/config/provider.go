@@ -379,7 +379,7 @@ func (l *load) secret(at place, path, name, example string) (map[string][]byte, 
 	case name == "":
 		l.report(at.problem("name", "has no name: write the name of a Secret"))
 		return nil, false
-	case l.Secrets == "" && l.manifests.Secret(name) == nil:
+	case l.Secrets == "" && l.stored == nil && l.manifests.Secret(name) == nil:
 		l.report(at.problem("", "no directory of Secrets is set: name it with --secrets or BELLHOP_SECRETS"))
 		return nil, false
 	case !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) || strings.HasPrefix(name, "."):
@@ -388,9 +388,16 @@ func (l *load) secret(at place, path, name, example string) (map[string][]byte, 
 	}
 	keys, err := l.readSecret(name)
 	dir := filepath.Join(l.Secrets, name)
+	if l.stored != nil {
+		dir = "the namespace"
+	}
 	switch {
+	case errors.Is(err, errUnready):
+	case errors.Is(err, fs.ErrNotExist) && l.stored != nil:
+		l.reportMissing(name+"/"+example, at.problem("name", "no Secret %q in the namespace; make it with: kubectl create secret generic %s --from-literal=%s=…",
+			name, name, example))
 	case errors.Is(err, fs.ErrNotExist):
-		l.report(at.problem("name", "no Secret %q: looked for the directory %s; make the Secret with: kubectl create secret generic %s --from-literal=%s=…, and mount it there",
+		l.reportMissing(name+"/"+example, at.problem("name", "no Secret %q: looked for the directory %s; make the Secret with: kubectl create secret generic %s --from-literal=%s=…, and mount it there",
 			name, dir, name, example))
 	case err != nil:
 		l.report(at.problem("name", "reading the Secret %q in %s: %v", name, dir, err))
@@ -409,7 +416,10 @@ func (l *load) readSecret(name string) (map[string][]byte, error) {
 	s, ok := l.secrets[name]
 	if !ok {
 		s.err = fs.ErrNotExist
-		if l.Secrets != "" {
+		switch {
+		case l.stored != nil:
+			s.keys, s.err = l.stored.secret(name)
+		case l.Secrets != "":
 			s.keys, s.err = l.files.secret(name)
 		}
 		if written := l.manifests.Secret(name); written != nil && errors.Is(s.err, fs.ErrNotExist) {

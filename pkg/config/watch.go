@@ -29,6 +29,9 @@ type WatchOptions struct {
 	// look. Of a directory matter the files in it and in its subdirectories, but nothing that begins with a
 	// dot: what kubelet keeps there is seen through its links. What does not exist may come.
 	Paths func() []string
+	// Changed brings a value when something that is no file may have changed: it counts as an event, and calls
+	// onChange whatever the files are like. nil: nothing but files matters.
+	Changed <-chan struct{}
 	// Debounce is the time from the first event of a burst to the look at the files; 0: DefaultDebounce.
 	Debounce time.Duration
 	// Poll is the time between looks that no event asked for; 0: DefaultPoll.
@@ -41,7 +44,7 @@ type WatchOptions struct {
 }
 
 // Watch calls onChange once at the start, so that nothing slips through since the caller last loaded, and
-// then whenever the bytes of the files are others than at the call before. Calls do not overlap. It returns
+// then whenever the bytes of the files are others than at the call before, or Changed says so. Calls do not overlap. It returns
 // when ctx ends.
 //
 // Events of the file system make it quick: kubelet's swap of ..data, files written in place, directories that
@@ -74,6 +77,7 @@ func Watch(ctx context.Context, o WatchOptions, onChange func()) {
 	w.look()
 	onChange()
 	var settled <-chan time.Time
+	told := false // something that is no file changed
 	for {
 		look := false
 		select {
@@ -92,12 +96,18 @@ func Watch(ctx context.Context, o WatchOptions, onChange func()) {
 			} else if settled == nil {
 				settled = time.After(o.Debounce)
 			}
+		case <-o.Changed:
+			told = true
+			if settled == nil {
+				settled = time.After(o.Debounce)
+			}
 		case <-settled:
 			settled, look = nil, true
 		case <-poll.C:
 			look = true
 		}
-		if look && w.look() {
+		if look && (w.look() || told) {
+			told = false
 			onChange()
 		}
 	}

@@ -378,3 +378,36 @@ func TestWatchDebounce(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// TestWatchChanged: what is no file is looked at after the same pause, once for a burst, whatever the files say.
+func TestWatchChanged(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		changed := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		none := func() (*events, error) { return nil, errors.New("none") }
+		go Watch(ctx, WatchOptions{Paths: paths(file), Changed: changed, open: none}, func() { calls.Add(1) })
+		synctest.Wait()
+		for range 5 {
+			changed <- struct{}{}
+		}
+		synctest.Wait()
+		if got := calls.Load(); got != 1 {
+			t.Errorf("%d calls before the pause, want the one of the start", got)
+		}
+		<-time.After(DefaultDebounce)
+		synctest.Wait()
+		if got := calls.Load(); got != 2 {
+			t.Errorf("%d calls after a burst, want one more", got)
+		}
+		<-time.After(time.Hour)
+		synctest.Wait()
+		if got := calls.Load(); got != 2 {
+			t.Errorf("%d calls after an hour without changes, want no more", got)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}

@@ -28,6 +28,10 @@ type Metrics struct {
 	ReloadSuccessTime prometheus.Gauge
 	ConfigInfo        *prometheus.GaugeVec
 	TLSNotAfter       *prometheus.GaugeVec
+
+	// Admission counts what the admission webhook was asked by kind (ConfigMap, Secret, other) and result (allowed,
+	// warned, refused, invalid).
+	Admission *prometheus.CounterVec
 }
 
 var (
@@ -58,9 +62,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "bellhop_config_last_reload_success_timestamp_seconds", Help: "When a configuration was last taken."}),
 		ConfigInfo:  gauge("bellhop_config_info", "The configuration that serves, by the hash of its files.", "hash"),
 		TLSNotAfter: gauge("bellhop_tls_not_after_seconds", "When the listener's certificate expires.", "listener"),
+		Admission:   counter("bellhop_admission_total", "Objects that the admission webhook was asked about, by its answer.", "kind", "result"),
 	}
 	reg.MustRegister(m.Received, m.ReceiveDuration, m.Deliveries, m.DeliveryDuration, m.DeliveryLag,
-		m.ReloadSuccessful, m.ReloadSuccessTime, m.ConfigInfo, m.TLSNotAfter)
+		m.ReloadSuccessful, m.ReloadSuccessTime, m.ConfigInfo, m.TLSNotAfter, m.Admission)
 	return m
 }
 
