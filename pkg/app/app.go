@@ -21,9 +21,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/bellhop-dev/bellhop/pkg/admin"
+	"github.com/bellhop-dev/bellhop/pkg/admission"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/config"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
+	"github.com/bellhop-dev/bellhop/pkg/kube"
 	"github.com/bellhop-dev/bellhop/pkg/notifier"
 	"github.com/bellhop-dev/bellhop/pkg/queue"
 	"github.com/bellhop-dev/bellhop/pkg/receiver"
@@ -36,7 +38,7 @@ type Options struct {
 	Catalog bellhop.Catalog
 	Logger  *slog.Logger
 	Version string
-	// Listening is told each listener's name (receiver, admin) and bound address; nil for nobody.
+	// Listening is told each listener's name (receiver, admin, admission) and bound address; nil for nobody.
 	Listening func(name string, addr net.Addr)
 	// ShutdownTimeout bounds stopping as a whole; 25 s if zero, within Kubernetes' 30.
 	ShutdownTimeout time.Duration
@@ -89,8 +91,11 @@ type process struct {
 	receiver *receiver.Receiver
 	notifier *notifier.Notifier
 	loader   *config.Loader
-	tls      *keyPair // nil without TLS
-	token    atomic.Pointer[bellhop.Secret]
+	secrets  *kube.Secrets // nil: Secrets are files
+	events   *kube.Events  // nil: nobody is told
+	// tls and admissionTLS are the listeners' certificates, nil for one without.
+	tls, admissionTLS *keyPair
+	token             atomic.Pointer[bellhop.Secret]
 
 	failed   chan error
 	stopping atomic.Bool
@@ -131,14 +136,19 @@ func (p *process) stop() {
 // anything comes first.
 func (p *process) start(ctx context.Context) error {
 	s := p.settings
-	p.failed = make(chan error, 2)
+	p.failed = make(chan error, 3) // one a listener
 	if err := p.readToken(); err != nil {
 		return err
 	}
 	if s.TLSCertFile != "" {
-		p.tls = &keyPair{certFile: s.TLSCertFile, keyFile: s.TLSKeyFile, clientCAFile: s.TLSClientCAFile}
-		if _, err := p.tls.reload(); err != nil {
-			return fmt.Errorf("TLS of the receiver: %w", err)
+		p.tls = &keyPair{listener: "receiver", certFile: s.TLSCertFile, keyFile: s.TLSKeyFile, clientCAFile: s.TLSClientCAFile}
+	}
+	if s.AdmissionListen != "" {
+		p.admissionTLS = &keyPair{listener: "admission", certFile: s.AdmissionCertFile, keyFile: s.AdmissionKeyFile}
+	}
+	for _, pair := range p.keyPairs() {
+		if _, err := pair.reload(); err != nil {
+			return fmt.Errorf("TLS of the %s: %w", pair.listener, err)
 		}
 	}
 	if _, err := os.Stat(s.Config); err != nil {
@@ -159,6 +169,13 @@ func (p *process) start(ctx context.Context) error {
 		return err
 	}
 	p.onStop("admin's listener", closeListener(operators))
+	var reviews net.Listener
+	if p.admissionTLS != nil {
+		if reviews, err = p.listen("admission", s.AdmissionListen); err != nil {
+			return err
+		}
+		p.onStop("admission's listener", closeListener(reviews))
+	}
 
 	if p.queue, err = queue.Open(ctx, s.Queue, queue.Options{
 		RetentionAge: s.RetentionAge, RetentionBytes: s.RetentionBytes, Logger: p.logger,
@@ -167,8 +184,11 @@ func (p *process) start(ctx context.Context) error {
 	}
 	p.onStop("queue", func(context.Context) error { return p.queue.Close() })
 
+	cluster := s.cluster(p.logger)
+	p.tellEvents(cluster)
 	p.notifier = notifier.New(notifier.Options{
 		Queue: p.queue, Metrics: p.metrics, Logger: p.logger, Pool: orElse(s.Notifiers, 32*runtime.GOMAXPROCS(0)),
+		Unready: p.unready,
 	})
 	p.receiver = receiver.New(receiver.Options{
 		Queue: p.queue, Metrics: p.metrics, Logger: p.logger, MaxBody: s.MaxBody, Workers: orElse(s.Receivers, 128*runtime.GOMAXPROCS(0)),
@@ -181,7 +201,14 @@ func (p *process) start(ctx context.Context) error {
 	})
 
 	p.config.Store(&admin.ConfigStatus{})
-	p.loader = s.Loader(p.options.Catalog, p.logger)
+	p.loader, p.secrets = s.loader(cluster, p.options.Catalog, p.logger)
+	if p.secrets != nil {
+		unwatch := p.secrets.Watch()
+		p.onStop("watched Secrets", func(context.Context) error {
+			unwatch()
+			return nil
+		})
+	}
 	if p.loader.Installation == "" {
 		p.loader.Installation = p.queue.ID()
 	}
@@ -203,9 +230,16 @@ func (p *process) start(ctx context.Context) error {
 		Queue: p.queue, Receiver: p.receiver, Notifier: p.notifier, Metrics: registry, Logger: p.logger,
 		Status: p.status, Token: func() bellhop.Secret { return *p.token.Load() }, PublicURL: s.PublicURL,
 	})
+	for _, pair := range p.keyPairs() {
+		p.observeCertificate(pair)
+	}
+	if reviews != nil {
+		p.serve("admission", reviews, admission.New(admission.Options{
+			Loader: p.loader, Namespace: os.Getenv("POD_NAMESPACE"), Reviews: p.metrics.Admission, Logger: p.logger,
+		}), p.admissionTLS.config())
+	}
 	p.serve("admin", operators, api, nil)
 	if p.tls != nil {
-		p.observeCertificate()
 		p.serve("receiver", hooks, p.receiver, p.tls.config())
 	} else {
 		p.serve("receiver", hooks, p.receiver, nil)
@@ -314,7 +348,8 @@ func (p *process) status() admin.Status {
 // watched are the files and directories whose changes matter.
 func (p *process) watched() []string {
 	paths := p.loader.Paths()
-	for _, f := range []string{p.settings.TLSCertFile, p.settings.TLSKeyFile, p.settings.TLSClientCAFile, p.settings.AdminTokenFile} {
+	s := p.settings
+	for _, f := range []string{s.TLSCertFile, s.TLSKeyFile, s.TLSClientCAFile, s.AdmissionCertFile, s.AdmissionKeyFile, s.AdminTokenFile} {
 		if f != "" {
 			paths = append(paths, f)
 		}

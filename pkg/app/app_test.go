@@ -152,7 +152,11 @@ func (p *process) run() {
 	p.log, p.addr, p.ended = newJournal(), map[string]string{}, make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stop = cancel
-	listening := make(chan struct{}, 2)
+	listeners := 2
+	if p.settings.AdmissionListen != "" {
+		listeners++
+	}
+	listening := make(chan struct{}, listeners)
 	go func() {
 		p.ended <- app.Run(ctx, &p.settings, app.Options{
 			Catalog: catalog.All(), Logger: slog.New(p.log), Version: "test",
@@ -162,7 +166,7 @@ func (p *process) run() {
 			},
 		})
 	}()
-	for range 2 {
+	for range listeners {
 		select {
 		case <-listening:
 		case err := <-p.ended:
@@ -658,14 +662,19 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 		Queue: "file://" + filepath.Join(dir, "queue"), MaxBody: 1,
 	}
 	for words, change := range map[string]func(*app.Settings){
-		"BELLHOP_CONFIG":         func(s *app.Settings) { s.Config = filepath.Join(dir, "nowhere") },
-		"address already in use": func(s *app.Settings) { s.Listen = taken.Addr().String() },
-		"foreign":                func(s *app.Settings) { s.Queue = "file://" + filepath.Join(dir, "foreign") },
-		"ftp":                    func(s *app.Settings) { s.Queue = "ftp://x" },
-		"over HTTPS only":        func(s *app.Settings) { s.TLSClientCAFile = "x" },
-		"nothing.crt":            func(s *app.Settings) { s.TLSCertFile, s.TLSKeyFile = filepath.Join(dir, "nothing.crt"), "x" },
-		"both or neither":        func(s *app.Settings) { s.TLSCertFile = "x" },
-		"is empty":               func(s *app.Settings) { s.AdminTokenFile = filepath.Join(dir, "empty") },
+		"BELLHOP_CONFIG":            func(s *app.Settings) { s.Config = filepath.Join(dir, "nowhere") },
+		"address already in use":    func(s *app.Settings) { s.Listen = taken.Addr().String() },
+		"foreign":                   func(s *app.Settings) { s.Queue = "file://" + filepath.Join(dir, "foreign") },
+		"ftp":                       func(s *app.Settings) { s.Queue = "ftp://x" },
+		"over HTTPS only":           func(s *app.Settings) { s.TLSClientCAFile = "x" },
+		"nothing.crt":               func(s *app.Settings) { s.TLSCertFile, s.TLSKeyFile = filepath.Join(dir, "nothing.crt"), "x" },
+		"both or neither":           func(s *app.Settings) { s.TLSCertFile = "x" },
+		"needs admission-cert-file": func(s *app.Settings) { s.AdmissionListen = "127.0.0.1:0" },
+		"set admission-listen too":  func(s *app.Settings) { s.AdmissionCertFile, s.AdmissionKeyFile = "x", "x" },
+		"TLS of the admission": func(s *app.Settings) {
+			s.AdmissionListen, s.AdmissionCertFile, s.AdmissionKeyFile = "127.0.0.1:0", filepath.Join(dir, "nothing.crt"), "x"
+		},
+		"is empty": func(s *app.Settings) { s.AdminTokenFile = filepath.Join(dir, "empty") },
 	} {
 		s := good
 		change(&s)

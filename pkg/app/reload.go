@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -14,7 +15,11 @@ func (p *process) watch() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		config.Watch(ctx, config.WatchOptions{Paths: p.watched, Logger: p.logger}, p.changed)
+		o := config.WatchOptions{Paths: p.watched, Logger: p.logger}
+		if p.secrets != nil {
+			o.Changed = p.secrets.Changed()
+		}
+		config.Watch(ctx, o, p.changed)
 	}()
 	p.onStop("watcher", func(context.Context) error {
 		cancel()
@@ -25,13 +30,13 @@ func (p *process) watch() {
 
 func (p *process) changed() {
 	p.reload()
-	if p.tls != nil {
-		changed, err := p.tls.reload()
+	for _, pair := range p.keyPairs() {
+		changed, err := pair.reload()
 		switch {
 		case err != nil:
-			p.logger.Error("TLS of the receiver; the old certificate serves on", "error", err)
+			p.logger.Error("TLS: the old certificate serves on", "listener", pair.listener, "error", err)
 		case changed:
-			p.observeCertificate()
+			p.observeCertificate(pair)
 		}
 	}
 	if err := p.readToken(); err != nil {
@@ -61,12 +66,14 @@ func (p *process) reload() {
 		p.logger.Error("the configuration is not used", "problems", len(fatal), "serving", before.Hash)
 		p.metrics.ReloadSuccessful.Set(0)
 		p.config.Store(&next)
+		p.tellBroken(problems)
 		return
 	}
 	p.metrics.ReloadSuccessful.Set(1)
 	p.metrics.ReloadSuccessTime.SetToCurrentTime()
 	if snapshot.Hash == before.Hash {
 		p.config.Store(&next)
+		p.tellReloaded(before, &next)
 		return
 	}
 	for _, problem := range problems {
@@ -82,6 +89,7 @@ func (p *process) reload() {
 	p.metrics.ConfigInfo.Reset()
 	p.metrics.ConfigInfo.WithLabelValues(snapshot.Hash).Set(1)
 	p.announce(last, snapshot)
+	p.tellReloaded(before, &next)
 	p.logger.Info("configuration ready", "hash", snapshot.Hash, "endpoints", next.Endpoints, "providers", next.Providers,
 		"routes", len(snapshot.Routes), "took", time.Since(start))
 }
@@ -109,7 +117,12 @@ func (p *process) logProblem(problem bellhop.Problem) {
 	p.logger.Error("configuration", attrs...)
 }
 
-func (p *process) observeCertificate() {
-	p.metrics.TLSNotAfter.WithLabelValues("receiver").Set(float64(p.tls.notAfter().Unix()))
-	p.logger.Info("certificate ready", "listener", "receiver", "notAfter", p.tls.notAfter())
+// keyPairs are the certificates of all listeners that have one.
+func (p *process) keyPairs() []*keyPair {
+	return slices.DeleteFunc([]*keyPair{p.tls, p.admissionTLS}, func(pair *keyPair) bool { return pair == nil })
+}
+
+func (p *process) observeCertificate(pair *keyPair) {
+	p.metrics.TLSNotAfter.WithLabelValues(pair.listener).Set(float64(pair.notAfter().Unix()))
+	p.logger.Info("certificate ready", "listener", pair.listener, "notAfter", pair.notAfter())
 }

@@ -22,7 +22,7 @@ import (
 // flag of its tag, which wins. These defaults are the contract.
 type Settings struct {
 	Config  string `split_words:"true" flag:"config" default:"/etc/bellhop/config" desc:"configuration: a file, or a directory whose *.yaml and *.yml are merged"`
-	Secrets string `split_words:"true" flag:"secrets" default:"/etc/bellhop/secrets" desc:"directory of the secrets: KEY files, and NAME/KEY for a secretRef"`
+	Secrets string `split_words:"true" flag:"secrets" default:"/etc/bellhop/secrets" desc:"directory of the secrets: KEY files, and NAME/KEY for a secretRef; or the word kubernetes: the Secrets of the own namespace, read and watched through the API"`
 
 	Listen          string   `split_words:"true" flag:"listen" default:":8080" desc:"address of the receiver, the only listener meant for the internet"`
 	TLSCertFile     string   `split_words:"true" flag:"tls-cert-file" desc:"certificate that the receiver serves HTTPS with (PEM); renewed files are picked up"`
@@ -32,6 +32,12 @@ type Settings struct {
 
 	AdminListen    string `split_words:"true" flag:"admin-listen" default:":9090" desc:"address of health, metrics, API and console"`
 	AdminTokenFile string `split_words:"true" flag:"admin-token-file" desc:"file with the bearer token that opens API and console to other than loopback peers"`
+
+	ConfigMap string `flag:"configmap" desc:"name of the ConfigMap in the own namespace that the configuration is from; Kubernetes Events about it tell of reloads and troubles"`
+
+	AdmissionListen   string `split_words:"true" flag:"admission-listen" desc:"address of the validating admission webhook, such as :9443; HTTPS only; empty for none"`
+	AdmissionCertFile string `split_words:"true" flag:"admission-cert-file" desc:"certificate of the admission webhook (PEM); renewed files are picked up"`
+	AdmissionKeyFile  string `split_words:"true" flag:"admission-key-file" desc:"private key of that certificate (PEM)"`
 
 	Queue string `split_words:"true" flag:"queue" default:"file:///var/lib/bellhop/queue" desc:"where events are kept: file://DIR"`
 
@@ -77,6 +83,12 @@ func (s *Settings) Check() error {
 	if s.TLSClientCAFile != "" && s.TLSCertFile == "" {
 		errs = append(errs, errors.New("tls-client-ca-file needs tls-cert-file and tls-key-file: clients show certificates over HTTPS only"))
 	}
+	switch given := s.AdmissionCertFile != "" && s.AdmissionKeyFile != ""; {
+	case s.AdmissionListen != "" && !given:
+		errs = append(errs, errors.New("admission-listen needs admission-cert-file and admission-key-file: the Kubernetes API speaks HTTPS only"))
+	case s.AdmissionListen == "" && (s.AdmissionCertFile != "" || s.AdmissionKeyFile != ""):
+		errs = append(errs, errors.New("admission-cert-file and admission-key-file are for the admission webhook: set admission-listen too, such as :9443"))
+	}
 	if s.Receivers < 0 || s.Notifiers < 0 {
 		errs = append(errs, errors.New("receivers and notifiers are numbers from 1, or 0 to size them from GOMAXPROCS"))
 	}
@@ -89,14 +101,32 @@ func (s *Settings) Check() error {
 	return errors.Join(errs...)
 }
 
-// Loader makes snapshots as these settings say. It asks the Kubernetes API nothing before a provider does.
+// secretsOfKubernetes in place of a directory means the Secrets of the own namespace.
+const secretsOfKubernetes = "kubernetes"
+
+// Loader makes snapshots as these settings say. It asks the Kubernetes API nothing before a provider does, unless
+// Secrets are to come from there: then each Load reads them.
 func (s *Settings) Loader(catalog bellhop.Catalog, logger *slog.Logger) *config.Loader {
-	return &config.Loader{
-		Config: s.Config, Secrets: s.Secrets, Catalog: catalog, Logger: logger, Installation: s.Installation,
-		Cluster: kube.New(kube.Options{
-			Kubeconfig: os.Getenv("KUBECONFIG"), Namespace: os.Getenv("POD_NAMESPACE"), Logger: logger,
-		}),
+	loader, _ := s.loader(s.cluster(logger), catalog, logger)
+	return loader
+}
+
+// loader is Loader's with the Secrets that it reads, which may be watched; nil if they are files.
+func (s *Settings) loader(cluster *kube.Cluster, catalog bellhop.Catalog, logger *slog.Logger) (*config.Loader, *kube.Secrets) {
+	loader := &config.Loader{
+		Config: s.Config, Secrets: s.Secrets, Catalog: catalog, Logger: logger, Installation: s.Installation, Cluster: cluster,
 	}
+	if s.Secrets != secretsOfKubernetes {
+		return loader, nil
+	}
+	secrets := cluster.Secrets()
+	loader.Secrets, loader.Store = "", secrets
+	return loader, secrets
+}
+
+// cluster is the Kubernetes API, which is asked nothing yet.
+func (s *Settings) cluster(logger *slog.Logger) *kube.Cluster {
+	return kube.New(kube.Options{Kubeconfig: os.Getenv("KUBECONFIG"), Namespace: os.Getenv("POD_NAMESPACE"), Logger: logger})
 }
 
 // Networks are addresses and CIDR networks, separated by commas.

@@ -13,6 +13,7 @@ import (
 
 // keyPair is a listener's certificate, and the authority of its clients', which may be renewed while it serves.
 type keyPair struct {
+	listener          string
 	certFile, keyFile string
 	clientCAFile      string // empty: clients are not asked for a certificate
 

@@ -49,6 +49,12 @@ func classed(err error) error {
 	}
 }
 
+// errNoAPI says that nothing leads to an API, errDenied that the API knows Bellhop but does not let it.
+var (
+	errNoAPI  = errors.New("no Kubernetes API")
+	errDenied = errors.New("not permitted")
+)
+
 // oneLine is a message of the API, or of an admission webhook, on one line.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 

@@ -22,6 +22,15 @@
 // authenticated client (ClusterRole system:discovery). Where a cluster closes it, the name is derived as
 // Kubernetes itself derives it from a kind that says nothing of its plural; Flux's kinds all follow that.
 //
+// Secrets needs list and watch on the secrets of Bellhop's own namespace, Events create and patch on its events:
+//
+//   - apiGroups: [""]
+//     resources: [secrets]
+//     verbs: [list, watch]
+//   - apiGroups: [events.k8s.io]
+//     resources: [events]
+//     verbs: [create, patch]
+//
 // # Errors
 //
 // An error means to the notifier what the status of the API's answer means; see classed. A missing permission
@@ -110,7 +119,7 @@ func (c *Cluster) connect() (*connection, error) {
 	}
 	config, namespace, err := c.options.access()
 	if err != nil {
-		return nil, fmt.Errorf("no Kubernetes API: run with a service account or set KUBECONFIG: %w", err)
+		return nil, fmt.Errorf("%w: run with a service account or set KUBECONFIG: %w", errNoAPI, err)
 	}
 	if c.options.Namespace != "" {
 		namespace = c.options.Namespace
@@ -126,7 +135,7 @@ func (c *Cluster) connect() (*connection, error) {
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return pausing{next} })
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("no Kubernetes API: reading the configuration of its client: %w", err)
+		return nil, fmt.Errorf("%w: reading the configuration of its client: %w", errNoAPI, err)
 	}
 	c.conn = &connection{namespace: namespace, raw: client, objects: dynamic.New(client)}
 	return c.conn, nil

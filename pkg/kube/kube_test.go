@@ -485,16 +485,19 @@ func TestStopping(t *testing.T) {
 	a := newAPI(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	stopped := make(chan struct{})
 	a.answer = func(_ http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "/web") {
 			cancel()
-			<-r.Context().Done()
+			<-stopped // no answer comes first
 			return true
 		}
 		return false
 	}
 	c := a.cluster(t)
-	if _, err := c.Objects(ctx, named("web")); class(err) != "stopping" {
+	_, err := c.Objects(ctx, named("web"))
+	close(stopped)
+	if class(err) != "stopping" {
 		t.Errorf("stopped while reading: %v", err)
 	}
 	if err := c.Annotate(ctx, web, "a", "b"); class(err) != "stopping" {

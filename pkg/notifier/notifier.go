@@ -31,6 +31,9 @@ type Options struct {
 	Pool int
 	// Grace is how long deliveries in hand may finish once stopping began; 5 s if zero.
 	Grace time.Duration
+	// Unready is told when a provider that was ready is no more, with its condition; not when the configuration
+	// suspends it. It must not wait for anything. nil: nobody is told.
+	Unready func(provider string, c Condition)
 }
 
 // Notifier runs the providers of a snapshot.
@@ -40,6 +43,7 @@ type Notifier struct {
 	logger  *slog.Logger
 	pool    chan struct{}
 	grace   time.Duration
+	unready func(provider string, c Condition)
 
 	subjects subjects // of all runners: one that was replaced may still be sending
 
@@ -62,9 +66,12 @@ func New(o Options) *Notifier {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Unready == nil {
+		o.Unready = func(string, Condition) {}
+	}
 	return &Notifier{
 		queue: o.Queue, metrics: o.Metrics, logger: o.Logger, pool: make(chan struct{}, o.Pool), grace: o.Grace,
-		runners: map[string]*runner{},
+		runners: map[string]*runner{}, unready: o.Unready,
 	}
 }
 

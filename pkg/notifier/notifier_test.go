@@ -462,6 +462,42 @@ func TestSuspended(t *testing.T) {
 	})
 }
 
+// Who is told of trouble is told when it begins, once, and not of what the configuration asks for.
+func TestUnready(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var tries atomic.Int32
+		told := make(chan string, 100)
+		q := newScripted()
+		q.add("p", 1)
+		p := provider("p", func(context.Context, *bellhop.Event) error {
+			switch tries.Add(1) {
+			case 1, 2, 3, 5:
+				return errDown
+			}
+			return nil
+		})
+		n := start(q, Options{Unready: func(provider string, c Condition) { told <- provider + " " + c.Reason + " " + c.Message }}, p)
+		defer n.Stop(t.Context())
+		time.Sleep(time.Hour)
+		if want := "p DeliveryFailed " + errDown.Error(); len(told) != 1 || <-told != want {
+			t.Errorf("told %d times more, want once %q", len(told), want)
+		}
+		q.add("p", 1)
+		time.Sleep(time.Hour)
+		if len(told) != 1 {
+			t.Errorf("told %d times after it was ready again, want once", len(told))
+		}
+		suspended := *p
+		suspended.Suspend = true
+		n.Apply(snapshot(&suspended))
+		time.Sleep(time.Hour)
+		if len(told) != 1 {
+			t.Error("told of being suspended")
+		}
+	})
+}
+
 func TestStoppingLetsFinishThenHandsBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -40,6 +40,9 @@ type runner struct {
 	lag      prometheus.Observer
 }
 
+// suspended is the reason of a condition that the configuration asks for.
+const suspended = "Suspended"
+
 func newRunner(n *Notifier, p *config.Provider, before *Condition) *runner {
 	r := &runner{
 		n: n, name: p.Name, applied: p,
@@ -62,7 +65,7 @@ func newRunner(n *Notifier, p *config.Provider, before *Condition) *runner {
 		Message: "nothing sent yet", LastTransitionTime: time.Now()})
 	switch {
 	case p.Suspend:
-		r.report("False", "Suspended", "the configuration says suspend: what was queued before waits")
+		r.report("False", suspended, "the configuration says suspend: what was queued before waits")
 	case before != nil && before.Status == "True":
 		r.condition.Store(before)
 	}
@@ -332,6 +335,9 @@ func (r *runner) report(status, reason, message string) {
 		return
 	}
 	r.condition.Store(next)
+	if old.Status == "True" && status == "False" && reason != suspended {
+		r.n.unready(r.name, *next)
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

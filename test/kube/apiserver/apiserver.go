@@ -43,6 +43,9 @@ type Server struct {
 
 	client    *http.Client
 	processes []*exec.Cmd
+
+	assets, dir string
+	arguments   []string // of kube-apiserver
 }
 
 // startTimeout bounds the start, which takes about three seconds.
@@ -90,21 +93,44 @@ func (s *Server) start(ctx context.Context, assets, dir string) error {
 	if err := errors.Join(os.WriteFile(file("tokens.csv"), []byte(tokens), 0o600), writeKey(file("accounts.key"))); err != nil {
 		return err
 	}
+	if err := os.WriteFile(file("audit.yaml"), []byte(auditPolicy), 0o600); err != nil {
+		return err
+	}
+	s.assets, s.dir = assets, dir
+	s.arguments = []string{
+		"--etcd-servers=" + etcd, "--cert-dir=" + file("certificates"),
+		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port=" + string(port),
+		"--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/24",
+		"--authorization-mode=RBAC", "--token-auth-file=" + file("tokens.csv"), "--disable-admission-plugins=ServiceAccount",
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file=" + file("accounts.key"), "--service-account-signing-key-file=" + file("accounts.key"),
+		"--audit-policy-file=" + file("audit.yaml"), "--audit-log-path=" + file("audit.log"),
+	}
 	err := errors.Join(
 		s.run(assets, dir, "etcd", "--data-dir="+file("etcd"), "--unsafe-no-fsync", "--log-level=error",
 			"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd,
 			"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer),
-		s.run(assets, dir, "kube-apiserver", "--etcd-servers="+etcd, "--cert-dir="+file("certificates"),
-			"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+string(port),
-			"--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/24",
-			"--authorization-mode=RBAC", "--token-auth-file="+file("tokens.csv"), "--disable-admission-plugins=ServiceAccount",
-			"--service-account-issuer=https://kubernetes.default.svc",
-			"--service-account-key-file="+file("accounts.key"), "--service-account-signing-key-file="+file("accounts.key")),
+		s.run(assets, dir, "kube-apiserver", s.arguments...),
 	)
 	if err != nil {
 		return err
 	}
 	s.URL, s.CA = "https://"+secure, file("certificates/apiserver.crt")
+	return s.awaitReady(ctx)
+}
+
+// auditPolicy has what User asks written down, once it is answered.
+const auditPolicy = `
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- {level: Metadata, users: [` + User + `]}
+- {level: None}
+`
+
+// awaitReady returns once the API answers.
+func (s *Server) awaitReady(ctx context.Context) error {
 	return poll(ctx, func() error {
 		if s.client == nil {
 			client, err := trusting(s.CA)
@@ -131,6 +157,31 @@ func (s *Server) run(assets, dir, name string, args ...string) error {
 		s.processes = append(s.processes, cmd)
 	}
 	return errors.Join(err, log.Close()) // the program has it now
+}
+
+// StopAPI ends the API server, and keeps what it stored.
+func (s *Server) StopAPI(t *testing.T) {
+	t.Helper()
+	last := len(s.processes) - 1
+	cmd := s.processes[last]
+	s.processes = s.processes[:last]
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatalf("stopping the API server: %v", err)
+	}
+	_ = cmd.Wait() // "signal: killed"
+}
+
+// StartAPI starts it again after StopAPI, where it was, and returns once it answers.
+func (s *Server) StartAPI(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	if err := s.run(s.assets, s.dir, "kube-apiserver", s.arguments...); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.awaitReady(ctx); err != nil {
+		t.Fatalf("starting the API server again: %v", err)
+	}
 }
 
 // stop kills the programs: nothing of theirs is kept.

@@ -1,11 +1,8 @@
 package apiserver
 
 import (
-	"bytes"
-	"context"
 	_ "embed" // the definition below
 	"fmt"
-	"net/http"
 	"testing"
 )
 
@@ -41,39 +38,9 @@ spec: {interval: 1h, url: %q, ref: {branch: %q}}
 // the API server knows, which takes it a moment.
 func (s *Server) Grant(t *testing.T, namespace string) {
 	t.Helper()
-	rbac := "/apis/rbac.authorization.k8s.io/v1/namespaces/" + namespace
-	s.Create(t, rbac+"/roles", `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: bellhop}
-rules:
+	s.GrantRules(t, namespace, `
 - apiGroups: [source.toolkit.fluxcd.io]
   resources: [gitrepositories]
   verbs: [get, list, patch]
-`)
-	s.Create(t, rbac+"/rolebindings", `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: bellhop}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: bellhop}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: `+User+`}]
-`)
-	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
-	defer cancel()
-	review := fmt.Sprintf(`
-apiVersion: authorization.k8s.io/v1
-kind: SubjectAccessReview
-spec:
-  user: %s
-  resourceAttributes: {group: source.toolkit.fluxcd.io, resource: gitrepositories, verb: patch, namespace: %s}
-`, User, namespace)
-	if err := poll(ctx, func() error {
-		answer, err := s.Do(ctx, http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews", []byte(review))
-		if err == nil && !bytes.Contains(answer, []byte(`"allowed":true`)) {
-			err = fmt.Errorf("not yet: %s", answer)
-		}
-		return err
-	}); err != nil {
-		t.Fatalf("waiting for the grant: %v", err)
-	}
+`, Access{"patch", "source.toolkit.fluxcd.io", "gitrepositories", namespace})
 }
