@@ -9,7 +9,7 @@ IMAGE   ?= ghcr.io/bellhop-dev/bellhop:$(VERSION)
 TOOLS := bin/tools
 TOOLS_MODULE := hack/tools/go.mod hack/tools/go.sum
 # Every Go module of the repository.
-MODULES := . hack/tools hack/chart test/senders
+MODULES := . hack/tools hack/chart hack/promtool test/senders
 
 # Packages to test and flags for `go test`: make test PKG=./pkg/queue/... TESTFLAGS='-run Crash -v'
 PKG ?= ./...
@@ -21,10 +21,10 @@ BENCHFLAGS ?=
 CRASHFLAGS ?= -rounds 50
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint verify bench crash fuzz check-chart check-senders image clean
+.PHONY: help run build test lint verify bench crash fuzz check-chart check-senders e2e image clean
 
 help: ## Show this list.
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Serve a demo on this machine, and print a line that sends it a signed webhook.
 	@$(GO) build -o bin/demo ./hack/demo
@@ -39,6 +39,7 @@ test: $(TOOLS)/gotestsum ## Run all tests with the race detector.
 lint: $(TOOLS)/golangci-lint ## Run the linters; .golangci.yml says which and why.
 	$(TOOLS)/golangci-lint run ./...
 	cd hack/chart && $(CURDIR)/$(TOOLS)/golangci-lint run ./...
+	cd hack/promtool && $(CURDIR)/$(TOOLS)/golangci-lint run ./...
 	cd test/senders && $(CURDIR)/$(TOOLS)/golangci-lint run ./...
 
 verify: ## Check that everything generated or formatted is up to date.
@@ -56,10 +57,14 @@ fuzz: ## Run each fuzz target for FUZZTIME.
 # -count=1: the go command knows nothing of the chart and the program, and would take an old result for theirs.
 check-chart: build $(TOOLS)/gotestsum ## Lint and render the chart, and have bellhop check what it renders.
 	cd hack/chart && BELLHOP=$(CURDIR)/bin/bellhop $(CURDIR)/$(TOOLS)/gotestsum --format pkgname-and-test-fails -- -count=1 ./...
+	cd hack/promtool && $(CURDIR)/$(TOOLS)/gotestsum --format pkgname-and-test-fails -- -count=1 ./...
 
 # -count=1: as above. The first run builds Alertmanager, which takes a minute.
 check-senders: build $(TOOLS)/gotestsum ## Have a real Alertmanager and Flux's own recorder post to bellhop.
 	cd test/senders && BELLHOP=$(CURDIR)/bin/bellhop $(CURDIR)/$(TOOLS)/gotestsum --format pkgname-and-test-fails -- -count=1 ./...
+
+e2e: ## Install the chart on a real cluster and use it; makes one with kind if none is given, see hack/e2e.
+	hack/e2e $(TESTFLAGS)
 
 image: ## Build the container image.
 	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) .
