@@ -57,6 +57,7 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -154,8 +155,8 @@ func (p provider) Request(ctx context.Context, e *bellhop.Event) (*http.Request,
 	to := commitstatus.Place{Base: p.api}.URL("repos", owner, name, "statuses", s.Commit)
 	req, err := httpsend.PostJSON(ctx, to, status{
 		State:       s.State,
-		Context:     orElse(plane0(s.Context(maxContext, httpsend.UTF16)), "bellhop"),
-		Description: orElse(plane0(s.Description(maxDescription, httpsend.UTF16)), string(s.State)),
+		Context:     cmp.Or(plane0(s.Context(maxContext, httpsend.UTF16)), "bellhop"),
+		Description: cmp.Or(plane0(s.Description(maxDescription, httpsend.UTF16)), string(s.State)),
 		TargetURL:   s.Link(maxLink),
 	})
 	if err != nil {
@@ -183,13 +184,6 @@ func plane0(s string) string {
 }
 
 func beyond(r rune) bool { return r > 0xFFFF }
-
-func orElse(s, other string) string {
-	if s != "" {
-		return s
-	}
-	return other
-}
 
 // setHeaders sets what GitHub wants of all requests.
 // https://docs.github.com/rest/about-the-rest-api/api-versions

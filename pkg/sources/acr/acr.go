@@ -13,6 +13,7 @@
 package acr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -95,7 +96,7 @@ func (source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	case p.Action == "quarantine":
 		image.Describe(&e, "quarantined")
 	default:
-		image.Describe(&e, orThe(text.Words(p.Action), "changed"))
+		image.Describe(&e, cmp.Or(text.Words(p.Action), "changed"))
 	}
 	return []bellhop.Event{e}, nil
 }
@@ -109,11 +110,4 @@ func (p *message) chart(e *bellhop.Event, deed string) {
 	}
 	e.Image = bellhop.Image{}
 	describe.Other(e, strings.Join(strings.Fields("chart "+name), " ")+" "+deed, "")
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

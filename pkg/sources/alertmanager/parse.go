@@ -1,6 +1,7 @@
 package alertmanager
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -98,7 +99,7 @@ func (g *group) title() string {
 	rule := text.Line(g.CommonLabels["alertname"])
 	var what, about string
 	if fires, ended := g.count(); len(g.Alerts) == 1 && g.TruncatedAlerts == 0 {
-		what, about = orThe(rule, "alert")+" "+g.Status, g.Alerts[0].about()
+		what, about = cmp.Or(rule, "alert")+" "+g.Status, g.Alerts[0].about()
 	} else {
 		what = counted(len(g.Alerts)+g.TruncatedAlerts) + " " + g.Status
 		if fires > 0 && ended > 0 {
@@ -218,8 +219,8 @@ func (a *alert) runbook() string {
 // line is "**firing** [HighLatency](graph): The lift is slow, `floor=3`, since 2026-01-02 03:04 UTC" without what
 // all alerts have in common.
 func (a *alert) line(b *strings.Builder, common *alert) {
-	b.WriteString("**" + text.Escape(orThe(a.Status, firing)) + "** ")
-	b.WriteString(text.Link(orThe(text.Escape(a.Labels["alertname"]), "alert"), a.GeneratorURL))
+	b.WriteString("**" + text.Escape(cmp.Or(a.Status, firing)) + "** ")
+	b.WriteString(text.Link(cmp.Or(text.Escape(a.Labels["alertname"]), "alert"), a.GeneratorURL))
 	if about := a.about(); about != "" && about != common.about() {
 		b.WriteString(": " + text.Escape(about))
 	}
@@ -235,11 +236,4 @@ func (a *alert) line(b *strings.Builder, common *alert) {
 	if runbook := a.runbook(); runbook != "" && runbook != common.runbook() {
 		b.WriteString(", " + runbook)
 	}
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

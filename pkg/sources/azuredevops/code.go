@@ -1,6 +1,7 @@
 package azuredevops
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -122,7 +123,7 @@ func (p *pullRequest) fill(e *bellhop.Event) {
 	if e.PullRequest.URL == "" && e.Repo.WebURL != "" && p.ID != 0 {
 		e.PullRequest.URL = fmt.Sprintf("%s/pullrequest/%d", e.Repo.WebURL, p.ID)
 	}
-	e.Link = orThe(e.PullRequest.URL, e.Link)
+	e.Link = cmp.Or(e.PullRequest.URL, e.Link)
 }
 
 // comment: https://learn.microsoft.com/azure/devops/service-hooks/events#ms.vss-code.git-pullrequest-comment-event
@@ -137,7 +138,7 @@ type comment struct {
 
 func (p *comment) events(e bellhop.Event, _ *message) []bellhop.Event {
 	p.PullRequest.fill(&e)
-	e.Kind, e.Actor = bellhop.KindComment, orThe(p.Comment.Author.DisplayName, e.Actor)
+	e.Kind, e.Actor = bellhop.KindComment, cmp.Or(p.Comment.Author.DisplayName, e.Actor)
 	what, note := "comment on pull request", p.Comment.Content
 	e.Reason = "PullRequestComment"
 	if p.PullRequest.ID != 0 {
@@ -187,7 +188,7 @@ func (a *author) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	payload.Salvage(value, &combined) // one of them fits
 	payload.Salvage(value, &who)
 	name, _, _ := strings.Cut(string(combined), " <")
-	*a = author(orThe(who.DisplayName, name))
+	*a = author(cmp.Or(who.DisplayName, name))
 	return nil
 }
 
@@ -200,10 +201,10 @@ func (p *workItem) events(e bellhop.Event, m *message) []bellhop.Event {
 	if e.Action == "commented" {
 		e.Kind = bellhop.KindComment
 	}
-	e.Actor = orThe(by, string(f.ChangedBy))
+	e.Actor = cmp.Or(by, string(f.ChangedBy))
 	e.Link = text.Web(p.Links.HTML.Href, p.Revision.Links.HTML.Href)
 	e.Reason = text.Camel("work item", e.Action)
-	what := fmt.Sprintf("%s #%d %s", orThe(string(f.Type), "work item"), id, e.Action)
+	what := fmt.Sprintf("%s #%d %s", cmp.Or(string(f.Type), "work item"), id, e.Action)
 	if f.Title != "" {
 		what += ": " + string(f.Title)
 	}

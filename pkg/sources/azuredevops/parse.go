@@ -196,10 +196,3 @@ func spaced(word string) string {
 	}
 	return strings.ToLower(text.Line(b.String()))
 }
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}

@@ -1,6 +1,7 @@
 package azuredevops
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -43,7 +44,7 @@ func (p *buildResult) events(e bellhop.Event, _ *message) []bellhop.Event {
 		}
 	}
 	if p.TriggerInfo.PullRequestBranch != "" { // else a merge commit that nobody knows
-		ref, commit = string(p.TriggerInfo.PullRequestBranch), orThe(string(p.TriggerInfo.PullRequestCommit), commit)
+		ref, commit = string(p.TriggerInfo.PullRequestBranch), cmp.Or(string(p.TriggerInfo.PullRequestCommit), commit)
 	}
 	git.SetRef(&e, ref)
 	e.Commit, e.Actor = commit, p.RequestedFor.DisplayName
@@ -51,7 +52,7 @@ func (p *buildResult) events(e bellhop.Event, _ *message) []bellhop.Event {
 		e.Actor = p.Requests[0].RequestedFor.DisplayName
 	}
 	e.Link = text.Web(p.Links.Web.Href, e.Link)
-	outcome(&e, "build", of("build "+p.BuildNumber, p.Definition.Name), orThe(p.Result, p.Status), p.Project.Name)
+	outcome(&e, "build", of("build "+p.BuildNumber, p.Definition.Name), cmp.Or(p.Result, p.Status), p.Project.Name)
 	return []bellhop.Event{e}
 }
 
@@ -97,13 +98,13 @@ func (p *pipelineRun) events(e bellhop.Event, m *message) []bellhop.Event {
 	what := of(strings.TrimSpace("run "+p.Run.Name), p.Run.Pipeline.Name)
 	noun, about := "run", &p.Run.phase
 	if p.Stage != nil {
-		noun, about, what = "stage", p.Stage, what+", stage "+orThe(p.Stage.DisplayName, p.Stage.Name)
+		noun, about, what = "stage", p.Stage, what+", stage "+cmp.Or(p.Stage.DisplayName, p.Stage.Name)
 	}
 	if p.Job != nil && strings.Contains(m.EventType, "job") {
-		noun, about, what = "job", p.Job, what+", job "+orThe(p.Job.DisplayName, p.Job.Name)
+		noun, about, what = "job", p.Job, what+", job "+cmp.Or(p.Job.DisplayName, p.Job.Name)
 	}
 	e.Link = text.Web(about.Links.Web.Href, p.Run.Links.Web.Href, e.Link)
-	outcome(&e, noun, what, orThe(about.Result, about.State), "")
+	outcome(&e, noun, what, cmp.Or(about.Result, about.State), "")
 	return []bellhop.Event{e}
 }
 
@@ -130,7 +131,7 @@ type deployment struct {
 func (p *deployment) events(e bellhop.Event, _ *message) []bellhop.Event {
 	env := &p.Environment
 	e.Link = text.Web(p.Release.Links.Web.Href, env.Release.Links.Web.Href)
-	what := of(strings.TrimSpace("deployment of release "+orThe(p.Release.Name, env.Release.Name)), orThe(p.Release.Definition.Name, env.Definition.Name))
+	what := of(strings.TrimSpace("deployment of release "+cmp.Or(p.Release.Name, env.Release.Name)), cmp.Or(p.Release.Definition.Name, env.Definition.Name))
 	if env.Name != "" {
 		what += " to " + env.Name
 	}
@@ -145,7 +146,7 @@ func outcome(e *bellhop.Event, noun, what, state, project string) {
 	case "failed", "partiallySucceeded", "rejected":
 		e.Severity = bellhop.Error
 	}
-	what += ": " + orThe(spaced(state), "changed")
+	what += ": " + cmp.Or(spaced(state), "changed")
 	if project != "" {
 		what += " in " + project
 	}

@@ -1,6 +1,7 @@
 package bitbucketserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -40,7 +41,7 @@ func (s source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 		Action:     action,
 		DeliveryID: r.Header.Get(headerDelivery),
 		Reason:     text.Camel(name),
-		Actor:      orThe(p.Actor.Name, p.Actor.DisplayName),
+		Actor:      cmp.Or(p.Actor.Name, p.Actor.DisplayName),
 		Repo:       repository.repo(),
 		Link:       repository.Links.web(),
 	}
@@ -66,7 +67,7 @@ func (s source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 		describe.Other(&e, "repository modified"+renamed(&p.Old, &p.New), "")
 	}
 	if e.Title == "" {
-		describe.Other(&e, text.Words(orThe(name, "event")), "")
+		describe.Other(&e, text.Words(cmp.Or(name, "event")), "")
 	}
 	return []bellhop.Event{e}, nil
 }
@@ -201,7 +202,7 @@ func (p *message) pushes(template bellhop.Event) []bellhop.Event {
 		e.Before, e.Commit = git.Hash(c.FromHash), git.Hash(c.ToHash)
 		switch {
 		case e.Branch == "" && e.Tag == "":
-			describe.Other(e, orThe(text.Line(e.Ref), "a ref")+" changed", "")
+			describe.Other(e, cmp.Or(text.Line(e.Ref), "a ref")+" changed", "")
 		case c.Type == "DELETE" || c.ToHash != "" && e.Commit == "":
 			describe.Deletion(e)
 		case e.Tag != "":
@@ -210,7 +211,7 @@ func (p *message) pushes(template bellhop.Event) []bellhop.Event {
 			describe.Push(e, p.push(c))
 		}
 		if e.Type == eventMirrored {
-			p.mirrored(e, orThe(e.Branch, orThe(e.Tag, e.Ref)))
+			p.mirrored(e, cmp.Or(e.Branch, e.Tag, e.Ref))
 		}
 	}
 	return events
@@ -232,7 +233,7 @@ func (p *message) push(c *change) describe.Commits {
 			}
 		}
 		d.First = append(d.First, describe.Commit{
-			ID: one.ID, Message: one.Message, Author: orThe(one.Author.Name, one.Author.DisplayName),
+			ID: one.ID, Message: one.Message, Author: cmp.Or(one.Author.Name, one.Author.DisplayName),
 			URL: commitURL(p.Repository.Links.web(), one.ID),
 		})
 	}
@@ -297,7 +298,7 @@ var deeds = map[string]string{
 func (p *message) pullRequest(e *bellhop.Event) {
 	pr := &p.PullRequest
 	e.Ref, e.Branch, e.Commit = pr.FromRef.ID, pr.FromRef.DisplayID, pr.FromRef.LatestCommit
-	e.Link = orThe(pr.Links.web(), e.Link)
+	e.Link = cmp.Or(pr.Links.web(), e.Link)
 	e.PullRequest = bellhop.PullRequest{
 		Number: pr.ID, Title: pr.Title, URL: pr.Links.web(), Head: pr.FromRef.DisplayID, Base: pr.ToRef.DisplayID,
 	}
@@ -318,7 +319,7 @@ func (p *message) pullRequest(e *bellhop.Event) {
 	if e.Action == "opened" {
 		note = pr.Description
 	}
-	deed := orThe(deeds[e.Action], text.Words(e.Action))
+	deed := cmp.Or(deeds[e.Action], text.Words(e.Action))
 	e.Reason = text.Camel("pull request", deed)
 	describe.PullRequest(e, "pull request", "#", deed, note)
 }
@@ -337,11 +338,4 @@ func renamed(old, now *repository) string {
 		return ""
 	}
 	return ": " + text.Line(old.name()) + " is now " + text.Line(now.name())
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

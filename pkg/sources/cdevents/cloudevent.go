@@ -1,6 +1,7 @@
 package cdevents
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -127,7 +128,7 @@ func (a *attributes) deliveryID() string {
 // event is a CloudEvent of which no more is known than its attributes.
 func (a *attributes) event() bellhop.Event {
 	e := bellhop.Event{Type: a.Type, DeliveryID: a.deliveryID(), Reason: text.Camel(a.Type)}
-	phrase := orThe(text.Line(a.Type), "event")
+	phrase := cmp.Or(text.Line(a.Type), "event")
 	if isCDEvent(a.Type) {
 		subject, predicate := split(a.Type)
 		e.Action, e.Reason = predicate, text.Camel(noun(subject), predicate)
@@ -138,11 +139,4 @@ func (a *attributes) event() bellhop.Event {
 	}
 	describe.Other(&e, phrase, "")
 	return e
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package cdevents
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -55,7 +56,7 @@ type named struct {
 	Name payload.Text `json:"name"`
 }
 
-func (n *named) String() string { return orThe(string(n.Name), string(n.ID)) }
+func (n *named) String() string { return cmp.Or(string(n.Name), string(n.ID)) }
 
 const (
 	prefix       = "dev.cdevents."
@@ -83,7 +84,7 @@ var nouns = map[string]string{
 	"testoutput": "test output",
 }
 
-func noun(subject string) string { return orThe(nouns[subject], text.Words(subject)) }
+func noun(subject string) string { return cmp.Or(nouns[subject], text.Words(subject)) }
 
 func (m *message) event() bellhop.Event {
 	c := &m.Subject.Content
@@ -94,14 +95,14 @@ func (m *message) event() bellhop.Event {
 		Action:     predicate,
 		DeliveryID: m.Context.deliveryID(),
 		Reason:     text.Camel(noun, predicate),
-		Actor:      orThe(string(c.User), string(c.Creator)),
+		Actor:      cmp.Or(string(c.User), string(c.Creator)),
 		Link:       text.Web(string(c.ViewURL), string(c.URI), string(c.URL)),
 		Repo:       bellhop.Repo{Name: c.Repository.String()},
 	}
-	artifact := orThe(string(c.ArtifactID), m.Subject.ID)
+	artifact := cmp.Or(string(c.ArtifactID), m.Subject.ID)
 	e.Image = packaged(artifact)
-	note := orThe(string(c.Errors), orThe(string(c.Reason), string(c.Description)))
-	phrase := strings.TrimSpace(noun + " " + orThe(m.name(), m.Subject.ID) + " " + text.Words(predicate))
+	note := cmp.Or(string(c.Errors), cmp.Or(string(c.Reason), string(c.Description)))
+	phrase := strings.TrimSpace(noun + " " + cmp.Or(m.name(), m.Subject.ID) + " " + text.Words(predicate))
 
 	switch subject {
 	case "repository":
@@ -126,7 +127,7 @@ func (m *message) event() bellhop.Event {
 		if predicate == "packaged" || predicate == "signed" {
 			e.Kind = bellhop.KindCI
 		}
-		phrase = strings.TrimSpace(orThe(text.Line(artifact), "artifact") + " " + text.Words(predicate))
+		phrase = strings.TrimSpace(cmp.Or(text.Line(artifact), "artifact") + " " + text.Words(predicate))
 	case "pipelinerun", "taskrun", "build", "testcaserun", "testsuiterun", "testoutput":
 		e.Kind = bellhop.KindCI
 		if outcome := string(c.Outcome); outcome != "" {
@@ -183,7 +184,7 @@ func severity(outcome string) bellhop.Severity {
 // repository is about itself.
 func (m *message) repository(e *bellhop.Event) {
 	c := &m.Subject.Content
-	e.Repo = bellhop.Repo{Name: orThe(string(c.Name), m.Subject.ID), HTTPURL: orThe(string(c.URI), string(c.URL)), WebURL: text.Web(string(c.ViewURL))}
+	e.Repo = bellhop.Repo{Name: cmp.Or(string(c.Name), m.Subject.ID), HTTPURL: cmp.Or(string(c.URI), string(c.URL)), WebURL: text.Web(string(c.ViewURL))}
 	if c.Owner != "" {
 		e.Repo.Name = string(c.Owner) + "/" + e.Repo.Name
 	}
@@ -192,7 +193,7 @@ func (m *message) repository(e *bellhop.Event) {
 // change is a pull request, whatever the tool calls it. Where its id is a number, it is known by that.
 func (m *message) change(e *bellhop.Event, predicate string) {
 	c := &m.Subject.Content
-	e.PullRequest = bellhop.PullRequest{Title: orThe(string(c.Name), string(c.Description)), URL: e.Link}
+	e.PullRequest = bellhop.PullRequest{Title: cmp.Or(string(c.Name), string(c.Description)), URL: e.Link}
 	noun := "change"
 	if number, err := strconv.ParseInt(m.Subject.ID, 10, 64); err == nil && number > 0 {
 		e.PullRequest.Number = number

@@ -1,6 +1,7 @@
 package cdevents
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 
@@ -46,7 +47,7 @@ func packaged(purl string) bellhop.Image {
 		if !strings.Contains(name, "/") && repository == "" {
 			name = "library/" + name
 		}
-		i.Name = image.Join(orThe(repository, "docker.io"), name)
+		i.Name = image.Join(cmp.Or(repository, "docker.io"), name)
 	default:
 		return bellhop.Image{}
 	}

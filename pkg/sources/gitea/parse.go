@@ -1,6 +1,7 @@
 package gitea
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 
@@ -73,7 +74,7 @@ type commit struct {
 // Describe implements hub.Message.
 func (p *push) Describe(e *bellhop.Event) {
 	git.SetRef(e, p.Ref)
-	e.Actor = orThe(e.Actor, p.Pusher.Login)
+	e.Actor = cmp.Or(e.Actor, p.Pusher.Login)
 	e.Before, e.Commit = git.Hash(p.Before), git.Hash(p.After)
 	e.Link = p.CompareURL
 	switch {
@@ -85,7 +86,7 @@ func (p *push) Describe(e *bellhop.Event) {
 		e.Link = ""
 		describe.Deletion(e)
 	case e.Tag != "":
-		e.Commit = orThe(p.HeadCommit.ID, e.Commit)
+		e.Commit = cmp.Or(p.HeadCommit.ID, e.Commit)
 		describe.Tag(e, e.Before != "", "")
 	default:
 		created := p.Before != "" && e.Before == ""
@@ -101,7 +102,7 @@ func (p *push) commits(created bool) describe.Commits {
 	for i := len(p.Commits.Items) - 1; i >= 0; i-- {
 		c := &p.Commits.Items[i]
 		d.First = append(d.First, describe.Commit{
-			ID: c.ID, Message: c.Message, URL: c.URL, Author: orThe(c.Author.Username, c.Author.Name),
+			ID: c.ID, Message: c.Message, URL: c.URL, Author: cmp.Or(c.Author.Username, c.Author.Name),
 		})
 	}
 	return d
@@ -159,7 +160,7 @@ func (p *comment) Describe(e *bellhop.Event) {
 	if pr := &p.PullRequest; pr.Number != 0 && p.Issue.PullRequest {
 		link := e.Link
 		pr.Fill(e)
-		e.Link = orThe(link, e.Link)
+		e.Link = cmp.Or(link, e.Link)
 	}
 }
 
@@ -207,7 +208,7 @@ func (p *packageEvent) Describe(e *bellhop.Event) {
 			return
 		}
 	}
-	describe.Other(e, strings.TrimSpace(pkg.Name+" "+pkg.Version)+" "+orThe(text.Words(p.Action), "changed"), "")
+	describe.Other(e, strings.TrimSpace(pkg.Name+" "+pkg.Version)+" "+cmp.Or(text.Words(p.Action), "changed"), "")
 }
 
 // wiki is a change of one page.
@@ -219,7 +220,7 @@ type wiki struct {
 
 // Describe implements hub.Message.
 func (p *wiki) Describe(e *bellhop.Event) {
-	describe.Other(e, "wiki page "+p.Page+" "+orThe(text.Words(p.Action), "changed"), p.Comment)
+	describe.Other(e, "wiki page "+p.Page+" "+cmp.Or(text.Words(p.Action), "changed"), p.Comment)
 }
 
 // actionRun is how Forgejo tells that a run of an action failed, succeeded, or succeeded again.
@@ -244,19 +245,12 @@ func (p *actionRun) Describe(e *bellhop.Event) {
 	if e.Repo.Name == "" {
 		e.Repo = run.Repository.Repo()
 	}
-	e.Actor = orThe(e.Actor, run.TriggerUser.Login)
+	e.Actor = cmp.Or(e.Actor, run.TriggerUser.Login)
 	git.SetRef(e, run.PrettyRef) // which, if short, may be a branch or a tag
 	e.Commit, e.Link = run.CommitSHA, run.HTMLURL
 	result := strings.TrimPrefix(e.Type, "action_run_")
 	if result == "recover" {
 		result = "success" // after failures
 	}
-	hub.Outcome(e, "action_run", orThe(run.Title, run.WorkflowID), result, "")
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
+	hub.Outcome(e, "action_run", cmp.Or(run.Title, run.WorkflowID), result, "")
 }

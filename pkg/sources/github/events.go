@@ -1,6 +1,7 @@
 package github
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -34,7 +35,7 @@ type review struct {
 
 func (p *review) Describe(e *bellhop.Event) {
 	p.PullRequest.Fill(e)
-	e.Link = orThe(p.Review.HTMLURL, e.Link)
+	e.Link = cmp.Or(p.Review.HTMLURL, e.Link)
 	deed := "review " + text.Words(p.Action)
 	if p.Action == "submitted" {
 		e.Reason = text.Camel("pull_request_review", p.Review.State)
@@ -59,7 +60,7 @@ type reviewComment struct {
 
 func (p *reviewComment) Describe(e *bellhop.Event) {
 	p.PullRequest.Fill(e)
-	e.Kind, e.Link = bellhop.KindComment, orThe(p.Comment.HTMLURL, e.Link)
+	e.Kind, e.Link = bellhop.KindComment, cmp.Or(p.Comment.HTMLURL, e.Link)
 	describe.Other(e, hub.Numbered("review comment on pull request", p.PullRequest.Number, p.Action, p.PullRequest.Title), p.Comment.Body)
 }
 
@@ -77,7 +78,7 @@ func (p *mergeGroup) Describe(e *bellhop.Event) {
 	git.SetRef(e, p.MergeGroup.HeadRef)
 	e.Kind, e.Commit = bellhop.KindCI, p.MergeGroup.HeadSHA
 	base := strings.TrimPrefix(p.MergeGroup.BaseRef, "refs/heads/")
-	describe.Other(e, "merge group for "+orThe(base, "a branch")+" "+text.Words(p.Action), "")
+	describe.Other(e, "merge group for "+cmp.Or(base, "a branch")+" "+text.Words(p.Action), "")
 }
 
 // packageEvent: https://docs.github.com/en/webhooks/webhook-events-and-payloads#package and #registry_package,
@@ -116,18 +117,18 @@ func (p *packageEvent) Describe(e *bellhop.Event) {
 		r = &p.RegistryPackage
 	}
 	v := &r.Version
-	e.Kind, e.Link = bellhop.KindPackage, orThe(v.HTMLURL, r.HTMLURL)
+	e.Kind, e.Link = bellhop.KindPackage, cmp.Or(v.HTMLURL, r.HTMLURL)
 	what := r.Name + " " + v.Version
 	if strings.EqualFold(r.PackageType, "container") || strings.EqualFold(r.PackageType, "docker") {
 		e.Kind = bellhop.KindImagePush
-		e.Image = bellhop.Image{Name: imageName(r), Tag: v.Container.Tag.Name, Digest: orThe(v.Container.Tag.Digest, v.Container.Manifest.Digest)}
+		e.Image = bellhop.Image{Name: imageName(r), Tag: v.Container.Tag.Name, Digest: cmp.Or(v.Container.Tag.Digest, v.Container.Manifest.Digest)}
 		if e.Image.Digest == "" && strings.HasPrefix(v.Version, "sha256:") {
 			e.Image.Digest = v.Version
 		}
 		what = bellhop.Image{Name: e.Image.Name, Tag: e.Image.Tag}.String()
 	}
-	e.Actor = orThe(e.Actor, r.Owner.Login)
-	describe.Other(e, strings.TrimSpace(what)+" "+orThe(text.Words(p.Action), "changed"), "")
+	e.Actor = cmp.Or(e.Actor, r.Owner.Login)
+	describe.Other(e, strings.TrimSpace(what)+" "+cmp.Or(text.Words(p.Action), "changed"), "")
 }
 
 // imageName is the name with the registry's host, from the package's URL or else put together.
@@ -138,7 +139,7 @@ func imageName(r *registryPackage) string {
 		}
 		return name
 	}
-	owner := orThe(r.Namespace, r.Owner.Login)
+	owner := cmp.Or(r.Namespace, r.Owner.Login)
 	if owner == "" {
 		return r.Name
 	}
@@ -198,8 +199,8 @@ type deployment struct {
 func (p *deployment) Describe(e *bellhop.Event) {
 	d := &p.Deployment
 	e.Ref, e.Commit = d.Ref, d.SHA
-	e.Link = orThe(orThe(p.Status.LogURL, p.Status.TargetURL), p.Status.EnvironmentURL)
-	hub.Outcome(e, "deployment", "to "+orThe(d.Environment, "an environment"), p.Status.State, "")
+	e.Link = cmp.Or(cmp.Or(p.Status.LogURL, p.Status.TargetURL), p.Status.EnvironmentURL)
+	hub.Outcome(e, "deployment", "to "+cmp.Or(d.Environment, "an environment"), p.Status.State, "")
 }
 
 // alert: https://docs.github.com/en/webhooks/webhook-events-and-payloads#code_scanning_alert and its sisters
@@ -226,7 +227,7 @@ func (p *alert) Describe(e *bellhop.Event) {
 	git.SetRef(e, p.Ref)
 	e.Kind, e.Commit, e.Link = bellhop.KindAlert, git.Hash(p.CommitOID), a.HTMLURL
 	e.Severity = alertSeverity(p.Action)
-	about := orThe(orThe(a.Rule.Description, a.Advisory.Summary), orThe(text.Words(a.SecretType), a.AffectedPackage))
+	about := cmp.Or(cmp.Or(a.Rule.Description, a.Advisory.Summary), cmp.Or(text.Words(a.SecretType), a.AffectedPackage))
 	describe.Other(e, hub.Numbered(text.Words(e.Type), a.Number, p.Action, about), "")
 }
 

@@ -52,10 +52,3 @@ var messages = hub.Messages{
 	"member":                         func() hub.Message { return new(member) },
 	"membership":                     func() hub.Message { return new(member) },
 }
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}

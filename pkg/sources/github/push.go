@@ -1,6 +1,8 @@
 package github
 
 import (
+	"cmp"
+
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/describe"
 	"github.com/bellhop-dev/bellhop/pkg/sources/internal/git"
@@ -94,7 +96,7 @@ func (p *person) Member(s *payload.Scanner, name []byte) {
 
 func (p *push) Describe(e *bellhop.Event) {
 	git.SetRef(e, p.ref)
-	e.Actor = orThe(e.Actor, p.pusher.name)
+	e.Actor = cmp.Or(e.Actor, p.pusher.name)
 	e.Before, e.Commit = git.Hash(p.before), git.Hash(p.after)
 	e.Link = p.compare
 	switch {
@@ -102,14 +104,14 @@ func (p *push) Describe(e *bellhop.Event) {
 		e.Link = ""
 		describe.Deletion(e)
 	case e.Tag != "":
-		e.Commit = orThe(p.head.id, e.Commit)
+		e.Commit = cmp.Or(p.head.id, e.Commit)
 		describe.Tag(e, e.Before != "", "")
 	default:
 		commits := describe.Commits{
 			First: make([]describe.Commit, len(p.commits.Items)), Total: p.commits.Total, Created: p.created, Forced: p.forced,
 		}
 		for i, c := range p.commits.Items {
-			commits.First[i] = describe.Commit{ID: c.id, Message: c.message, URL: c.url, Author: orThe(c.author.username, c.author.name)}
+			commits.First[i] = describe.Commit{ID: c.id, Message: c.message, URL: c.url, Author: cmp.Or(c.author.username, c.author.name)}
 		}
 		describe.Push(e, commits)
 	}

@@ -1,6 +1,7 @@
 package gitlab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -26,7 +27,7 @@ func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	if err := payload.Decode(body, &head); err != nil && !errors.Is(err, payload.ErrShape) {
 		return nil, err
 	}
-	name := string(orThe(head.ObjectKind, head.EventName))
+	name := string(cmp.Or(head.ObjectKind, head.EventName))
 	var p message = new(other)
 	if empty, ok := messages[name]; ok {
 		p = empty()
@@ -40,8 +41,8 @@ func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	}
 	common := p.common()
 	events := []bellhop.Event{{
-		Type:       orThe(r.Header.Get(headerEvent), name),
-		DeliveryID: orThe(r.Header.Get(headerIdempotency), r.Header.Get(verify.HeaderWebhookID)),
+		Type:       cmp.Or(r.Header.Get(headerEvent), name),
+		DeliveryID: cmp.Or(r.Header.Get(headerIdempotency), r.Header.Get(verify.HeaderWebhookID)),
 		Actor:      common.actor(),
 		Repo:       common.repo(),
 	}}
@@ -59,7 +60,7 @@ func (s *source) Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	}
 	e.Link = text.Web(e.Link, e.Repo.WebURL)
 	if e.Title == "" {
-		describe.Other(e, text.Words(orThe(orThe(name, e.Type), "event")), "")
+		describe.Other(e, text.Words(cmp.Or(cmp.Or(name, e.Type), "event")), "")
 	}
 	return events, nil
 }
@@ -117,14 +118,14 @@ type envelope struct {
 func (p *envelope) common() *envelope { return p }
 
 func (p *envelope) actor() string {
-	return orThe(orThe(p.User.Username, p.User.Name), orThe(p.UserUsername, p.UserName))
+	return cmp.Or(cmp.Or(p.User.Username, p.User.Name), cmp.Or(p.UserUsername, p.UserName))
 }
 
 func (p *envelope) repo() bellhop.Repo {
 	return bellhop.Repo{
-		Name:    orThe(p.Project.Path, p.Repository.Name),
-		HTTPURL: orThe(p.Project.GitHTTPURL, p.Repository.GitHTTPURL),
-		SSHURL:  orThe(p.Project.GitSSHURL, p.Repository.GitSSHURL),
+		Name:    cmp.Or(p.Project.Path, p.Repository.Name),
+		HTTPURL: cmp.Or(p.Project.GitHTTPURL, p.Repository.GitHTTPURL),
+		SSHURL:  cmp.Or(p.Project.GitSSHURL, p.Repository.GitSSHURL),
 		WebURL:  text.Web(p.Project.WebURL, p.Repository.Homepage),
 	}
 }
@@ -162,7 +163,7 @@ func (p *push) describe(e *bellhop.Event) {
 	case p.After != "" && e.Commit == "":
 		describe.Deletion(e)
 	case e.Tag != "":
-		e.Commit = orThe(p.CheckoutSHA, e.Commit)
+		e.Commit = cmp.Or(p.CheckoutSHA, e.Commit)
 		if e.Repo.WebURL != "" {
 			e.Link = e.Repo.WebURL + "/-/tags/" + url.PathEscape(e.Tag)
 		}
@@ -215,13 +216,13 @@ var done = map[string]string{
 }
 
 func deed(action, state string) string {
-	return text.Words(orThe(done[action], orThe(action, orThe(state, "changed"))))
+	return text.Words(cmp.Or(done[action], action, state, "changed"))
 }
 
 func (p *mergeRequest) describe(e *bellhop.Event) {
 	a := &p.Attributes
 	a.fill(e)
-	e.Action = orThe(a.Action, e.Action)
+	e.Action = cmp.Or(a.Action, e.Action)
 	did, description := deed(a.Action, a.State), ""
 	if a.Action == "open" {
 		description = a.Description
@@ -236,8 +237,8 @@ func outcome(e *bellhop.Event, what, phrase, status string, harmless bool) {
 	if status == "failed" && !harmless {
 		e.Severity = bellhop.Error
 	}
-	phrase += ": " + orThe(text.Words(status), "changed")
-	if on := text.Line(orThe(orThe(e.Branch, e.Tag), e.Ref)); on != "" {
+	phrase += ": " + cmp.Or(text.Words(status), "changed")
+	if on := text.Line(cmp.Or(cmp.Or(e.Branch, e.Tag), e.Ref)); on != "" {
 		phrase += " on " + on
 		if e.Repo.Name != "" {
 			phrase += " of " + text.Line(e.Repo.Name)
@@ -323,7 +324,7 @@ type deployment struct {
 
 func (p *deployment) describe(e *bellhop.Event) {
 	e.Ref, e.Commit, e.Link = p.Ref, p.ShortSHA, p.DeployableURL
-	outcome(e, "deployment", "deployment to "+orThe(text.Line(p.Environment), "an environment"), p.Status, false)
+	outcome(e, "deployment", "deployment to "+cmp.Or(text.Line(p.Environment), "an environment"), p.Status, false)
 }
 
 // note: https://docs.gitlab.com/user/project/integrations/webhook_events/#comment-events
@@ -367,7 +368,7 @@ func (p *note) describe(e *bellhop.Event) {
 		phrase = "comment on commit " + bellhop.ShortCommit(p.Commit.ID)
 	}
 	e.Kind, e.Link = bellhop.KindComment, p.Attributes.URL
-	e.Action = orThe(p.Attributes.Action, e.Action)
+	e.Action = cmp.Or(p.Attributes.Action, e.Action)
 	describe.Other(e, titled(phrase, title), p.Attributes.Note)
 }
 
@@ -379,7 +380,7 @@ type issue struct {
 
 func (p *issue) describe(e *bellhop.Event) {
 	a := &p.Attributes
-	e.Link, e.Action = a.URL, orThe(a.Action, e.Action)
+	e.Link, e.Action = a.URL, cmp.Or(a.Action, e.Action)
 	did, description := deed(a.Action, a.State), ""
 	if a.Action == "open" {
 		description = a.Description
@@ -436,7 +437,7 @@ func (p *vulnerability) describe(e *bellhop.Event) {
 	if e.Severity = bellhop.Error; a.State == "resolved" || a.State == "dismissed" {
 		e.Severity = bellhop.Info
 	}
-	describe.Other(e, titled("vulnerability "+orThe(text.Words(a.State), "changed"), a.Title), "")
+	describe.Other(e, titled("vulnerability "+cmp.Or(text.Words(a.State), "changed"), a.Title), "")
 }
 
 func titled(phrase, title string) string {
@@ -444,11 +445,4 @@ func titled(phrase, title string) string {
 		return phrase + ": " + t
 	}
 	return phrase
-}
-
-func orThe[S ~string](s, otherwise S) S {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

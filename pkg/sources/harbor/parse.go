@@ -1,6 +1,7 @@
 package harbor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -263,7 +264,7 @@ func describeReplication(e *bellhop.Event, d *data) {
 		p = new(replication)
 	}
 	e.Reason = text.Camel("replication", strings.ToLower(p.Status))
-	status := orThe(strings.ToLower(p.Status), "finished")
+	status := cmp.Or(strings.ToLower(p.Status), "finished")
 	switch {
 	case len(p.Failed) > 0:
 		e.Severity = bellhop.Error
@@ -316,18 +317,11 @@ func list(artifacts []artifact) string {
 			fmt.Fprintf(&b, "- and %d more\n", len(artifacts)-i)
 			break
 		}
-		b.WriteString("- " + orThe(text.Code(a.NameTag), "an artifact"))
+		b.WriteString("- " + cmp.Or(text.Code(a.NameTag), "an artifact"))
 		if reason := text.Escape(a.FailReason); reason != "" {
 			b.WriteString(": " + reason)
 		}
 		b.WriteByte('\n')
 	}
 	return b.String()
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

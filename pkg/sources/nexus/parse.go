@@ -1,6 +1,7 @@
 package nexus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -106,7 +107,7 @@ func (s *source) component(e *bellhop.Event, p *message) {
 		case "DELETED", "PURGED":
 			image.Deleted(e)
 		default:
-			image.Describe(e, orThe(strings.ToLower(p.Action), "changed"))
+			image.Describe(e, cmp.Or(strings.ToLower(p.Action), "changed"))
 		}
 		return
 	}
@@ -128,7 +129,7 @@ func (s *source) asset(e *bellhop.Event, p *message) {
 		case "DELETED", "PURGED":
 			image.Deleted(e)
 		default:
-			image.Describe(e, orThe(strings.ToLower(p.Action), "changed"))
+			image.Describe(e, cmp.Or(strings.ToLower(p.Action), "changed"))
 		}
 		return
 	}
@@ -164,11 +165,4 @@ func in(repository string) string {
 		return ""
 	}
 	return " in " + repository
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

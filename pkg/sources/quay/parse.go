@@ -1,6 +1,7 @@
 package quay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -159,7 +160,7 @@ func (p *message) vulnerable(e *bellhop.Event) {
 	}
 	note := text.Escape(v.Description)
 	if link := text.Web(v.Link); link != "" {
-		note = strings.TrimSpace(note + "\n" + text.Link(text.Escape(orThe(v.ID, "details")), link))
+		note = strings.TrimSpace(note + "\n" + text.Link(text.Escape(cmp.Or(v.ID, "details")), link))
 	}
 	describe.Other(e, what+" in "+p.tagged(e, p.Tags), note)
 }
@@ -194,7 +195,7 @@ func (p *message) build(e *bellhop.Event) {
 	e.Actor = p.ManualUser
 	if t := p.Trigger; t != nil {
 		git.SetRef(e, t.Ref)
-		e.Commit, e.Actor = t.Commit, orThe(e.Actor, t.CommitInfo.Author.Username)
+		e.Commit, e.Actor = t.Commit, cmp.Or(e.Actor, t.CommitInfo.Author.Username)
 		if strings.HasPrefix(t.GitURL, "https://") || strings.HasPrefix(t.GitURL, "http://") {
 			e.Repo.HTTPURL = t.GitURL
 		} else {
@@ -202,11 +203,4 @@ func (p *message) build(e *bellhop.Event) {
 		}
 	}
 	describe.Other(e, "build of "+p.tagged(e, p.DockerTags)+": "+outcome, note)
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

@@ -17,6 +17,7 @@
 package commitstatus
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/url"
@@ -121,10 +122,10 @@ func (r Reporter) Status(e *bellhop.Event) (Status, bool) {
 		if slices.Contains(bellhop.CommitStates, asked.State) {
 			s.State = asked.State
 		}
-		s.context = orElse(line(asked.Context), s.context)
-		s.description = orElse(line(asked.Description), s.description)
+		s.context = cmp.Or(line(asked.Context), s.context)
+		s.description = cmp.Or(line(asked.Description), s.description)
 	}
-	s.description = orElse(s.description, string(s.State))
+	s.description = cmp.Or(s.description, string(s.State))
 	s.link = strings.TrimSpace(e.Link)
 	return s, true
 }
@@ -151,11 +152,11 @@ func (r Reporter) ofFlux(e *bellhop.Event) Status {
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(f.Message), "\n")
 	first, reason := line(first), inWords(f.Reason)
-	s.description = orElse(reason, first)
+	s.description = cmp.Or(reason, first)
 	switch {
 	case f.Severity == bellhop.Error:
 		s.State = bellhop.CommitFailure
-		s.description = orElse(first, reason)
+		s.description = cmp.Or(first, reason)
 	case f.Reason == "Progressing":
 		s.State = bellhop.CommitPending
 	}
@@ -169,7 +170,7 @@ func (r Reporter) ofEvent(e *bellhop.Event) Status {
 	s := Status{
 		State:       bellhop.CommitSuccess,
 		context:     r.named(string(e.Kind), e.Endpoint),
-		description: orElse(line(e.Title), inWords(e.Reason)),
+		description: cmp.Or(line(e.Title), inWords(e.Reason)),
 		since:       e.Time,
 	}
 	if hash := strings.ToLower(e.Commit); shortHash.MatchString(hash) {
@@ -289,10 +290,3 @@ const maxLine = 8 << 10
 
 // line is a text on one line.
 func line(s string) string { return httpsend.OneLine(httpsend.Cut(s, maxLine, httpsend.Bytes)) }
-
-func orElse(s, other string) string {
-	if s != "" {
-		return s
-	}
-	return other
-}

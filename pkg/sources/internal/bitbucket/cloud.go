@@ -3,6 +3,7 @@
 package bitbucket
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,7 +47,7 @@ func Cloud(r *bellhop.Request) ([]bellhop.Event, error) {
 		Action:     action,
 		DeliveryID: r.Header.Get(HeaderDelivery),
 		Reason:     text.Camel(name),
-		Actor:      orThe(p.Actor.Nickname, orThe(p.Actor.Username, p.Actor.DisplayName)),
+		Actor:      cmp.Or(p.Actor.Nickname, p.Actor.Username, p.Actor.DisplayName),
 		Repo:       p.Repository.repo(),
 		Link:       p.Repository.Links.web(),
 	}
@@ -64,11 +65,11 @@ func Cloud(r *bellhop.Request) ([]bellhop.Event, error) {
 	case strings.HasPrefix(name, "issue:comment"):
 		p.comment(&e, numbered("comment on issue", p.Issue.ID, "", p.Issue.Title))
 	case strings.HasPrefix(name, "issue:"):
-		e.Link = orThe(p.Issue.Links.web(), e.Link)
+		e.Link = cmp.Or(p.Issue.Links.web(), e.Link)
 		describe.Other(&e, numbered("issue", p.Issue.ID, action, p.Issue.Title), p.Issue.Content.Raw)
 	}
 	if e.Title == "" {
-		describe.Other(&e, text.Words(orThe(name, "event")), "")
+		describe.Other(&e, text.Words(cmp.Or(name, "event")), "")
 	}
 	return []bellhop.Event{e}, nil
 }
@@ -179,7 +180,7 @@ func (p *message) pushes(template bellhop.Event) []bellhop.Event {
 	for i := range p.Push.Changes {
 		c := &p.Push.Changes[i]
 		e := template
-		e.Link = orThe(c.Links.web(), e.Link)
+		e.Link = cmp.Or(c.Links.web(), e.Link)
 		e.Before, e.Commit = c.Old.Target.Hash, c.New.Target.Hash
 		ref := c.New
 		if ref.Name == "" {
@@ -212,7 +213,7 @@ func (c *change) push() describe.Commits {
 		author, _, _ := strings.Cut(one.Author.Raw, " <")
 		p.First = append(p.First, describe.Commit{
 			ID: one.Hash, Message: one.Message, URL: one.Links.web(),
-			Author: orThe(one.Author.User.Nickname, orThe(one.Author.User.DisplayName, author)),
+			Author: cmp.Or(one.Author.User.Nickname, one.Author.User.DisplayName, author),
 		})
 	}
 	return p
@@ -246,7 +247,7 @@ var deeds = map[string]string{
 func (p *message) pullRequest(e *bellhop.Event) {
 	pr := &p.PullRequest
 	e.Branch, e.Commit = pr.Source.Branch.Name, pr.Source.Commit.Hash
-	e.Link = orThe(pr.Links.web(), e.Link)
+	e.Link = cmp.Or(pr.Links.web(), e.Link)
 	e.PullRequest = bellhop.PullRequest{
 		Number: pr.ID, Title: pr.Title, URL: pr.Links.web(), Head: pr.Source.Branch.Name, Base: pr.Destination.Branch.Name,
 	}
@@ -258,7 +259,7 @@ func (p *message) pullRequest(e *bellhop.Event) {
 	if e.Action == "created" {
 		note = pr.Description
 	}
-	deed := orThe(deeds[e.Action], text.Words(e.Action))
+	deed := cmp.Or(deeds[e.Action], text.Words(e.Action))
 	e.Reason = text.Camel("pull request", deed)
 	describe.PullRequest(e, "pull request", "#", deed, note)
 }
@@ -272,11 +273,11 @@ func (p *message) status(e *bellhop.Event) {
 	if s.State == "FAILED" {
 		e.Severity = bellhop.Error
 	}
-	state := strings.ToLower(orThe(s.State, "changed"))
+	state := strings.ToLower(cmp.Or(s.State, "changed"))
 	if state == "inprogress" {
 		state = "in progress"
 	}
-	phrase := "build " + text.Line(orThe(s.Name, s.Key)) + ": " + state
+	phrase := "build " + text.Line(cmp.Or(s.Name, s.Key)) + ": " + state
 	if e.Repo.Name != "" {
 		phrase += " in " + text.Line(e.Repo.Name)
 	}
@@ -284,7 +285,7 @@ func (p *message) status(e *bellhop.Event) {
 }
 
 func (p *message) comment(e *bellhop.Event, phrase string) {
-	e.Kind, e.Link = bellhop.KindComment, orThe(p.Comment.Links.web(), e.Link)
+	e.Kind, e.Link = bellhop.KindComment, cmp.Or(p.Comment.Links.web(), e.Link)
 	describe.Other(e, phrase, p.Comment.Content.Raw)
 }
 
@@ -299,11 +300,4 @@ func numbered(noun string, number int64, action, title string) string {
 		noun += ": " + t
 	}
 	return noun
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

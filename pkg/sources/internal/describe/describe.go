@@ -6,6 +6,7 @@
 package describe
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ func Tag(e *bellhop.Event, moved bool, annotation string) {
 	if moved {
 		e.Reason, done, verb = "TagMoved", "moved", "moved the tag"
 	}
-	e.Title = orThe(text.Line(e.Tag), "a tag") + " " + done + in(e) + byTail(e)
+	e.Title = cmp.Or(text.Line(e.Tag), "a tag") + " " + done + in(e) + byTail(e)
 	e.Message = sentence(e, verb, text.Code(e.Tag))
 	if note := text.Escape(annotation); note != "" {
 		e.Message += ": " + note
@@ -112,7 +113,7 @@ func Deletion(e *bellhop.Event) {
 		name, what = e.Tag, "tag"
 		e.Reason = "TagDeleted"
 	}
-	e.Title = what + " " + orThe(text.Line(name), "without a name") + " deleted" + in(e) + byTail(e)
+	e.Title = what + " " + cmp.Or(text.Line(name), "without a name") + " deleted" + in(e) + byTail(e)
 	e.Message = sentence(e, "deleted the "+what, text.Code(name))
 }
 
@@ -126,13 +127,13 @@ func PullRequest(e *bellhop.Event, noun, mark, deed, note string) {
 	if pr.Number != 0 {
 		number = fmt.Sprintf(" %s%d", mark, pr.Number)
 	}
-	e.Title = noun + number + " " + orThe(deed, "changed")
+	e.Title = noun + number + " " + cmp.Or(deed, "changed")
 	title := text.Line(pr.Title)
 	if title != "" {
 		e.Title += ": " + title
 	}
-	what := text.Link(orThe(text.Escape(strings.TrimSpace(noun+number+" "+title)), noun), orThe(pr.URL, e.Link))
-	e.Message = actor(e) + ": " + what + " " + text.Escape(orThe(deed, "changed"))
+	what := text.Link(cmp.Or(text.Escape(strings.TrimSpace(noun+number+" "+title)), noun), cmp.Or(pr.URL, e.Link))
+	e.Message = actor(e) + ": " + what + " " + text.Escape(cmp.Or(deed, "changed"))
 	if pr.Head != "" && pr.Base != "" {
 		e.Message += ", " + text.Code(pr.Head) + " → " + text.Code(pr.Base)
 	}
@@ -149,7 +150,7 @@ func Other(e *bellhop.Event, what, note string) {
 	if e.Severity == "" {
 		e.Severity = bellhop.Info
 	}
-	what = orThe(text.Line(what), "event")
+	what = cmp.Or(text.Line(what), "event")
 	if e.Title == "" {
 		e.Title = what
 		if !strings.Contains(what, ": ") { // what names a thing by its title needs no place
@@ -198,9 +199,9 @@ func sentence(e *bellhop.Event, verb, object string) string {
 	return s + after(" in ", repoLink(e))
 }
 
-func actor(e *bellhop.Event) string { return "**" + orThe(text.Escape(e.Actor), "somebody") + "**" }
+func actor(e *bellhop.Event) string { return "**" + cmp.Or(text.Escape(e.Actor), "somebody") + "**" }
 
-func by(e *bellhop.Event) string { return orThe(text.Line(e.Actor), "somebody") }
+func by(e *bellhop.Event) string { return cmp.Or(text.Line(e.Actor), "somebody") }
 
 func byTail(e *bellhop.Event) string { return after(" by ", text.Line(e.Actor)) }
 
@@ -217,11 +218,4 @@ func after(preposition, s string) string {
 		return ""
 	}
 	return preposition + s
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

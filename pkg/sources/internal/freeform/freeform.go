@@ -7,6 +7,7 @@
 package freeform
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,12 +40,12 @@ func Parse(r *bellhop.Request) ([]bellhop.Event, error) {
 	if utf8.Valid(r.Body) {
 		line := text.Line(string(r.Body))
 		e.Message = text.Escape(line)
-		describe.Other(&e, orThe(line, "an empty message"), "")
+		describe.Other(&e, cmp.Or(line, "an empty message"), "")
 		if e.Message == "" {
 			e.Message = e.Title
 		}
 	} else {
-		describe.Other(&e, fmt.Sprintf("%d bytes of %s", len(r.Body), orThe(mediaType, "unknown type")), "")
+		describe.Other(&e, fmt.Sprintf("%d bytes of %s", len(r.Body), cmp.Or(mediaType, "unknown type")), "")
 	}
 	return []bellhop.Event{e}, nil
 }
@@ -112,21 +113,21 @@ func understood(body []byte) ([]bellhop.Event, error) {
 		return events, nil
 	}
 	e := bellhop.Event{
-		Type:   orThe(string(m.Type), string(m.Event)),
+		Type:   cmp.Or(string(m.Type), string(m.Event)),
 		Action: string(m.Action),
 		Actor:  first(m.Sender.Login, m.Pusher.Name, m.Actor, m.User),
 		Before: git.Hash(string(m.Before)),
-		Commit: orThe(git.Hash(string(m.After)), first(m.Commit, m.Head.ID)),
+		Commit: cmp.Or(git.Hash(string(m.After)), first(m.Commit, m.Head.ID)),
 		Repo: bellhop.Repo{
 			Name:    first(m.Repository.FullName, m.Repository.Name),
 			HTTPURL: first(m.Repository.CloneURL, m.Repository.URL),
 			SSHURL:  string(m.Repository.SSHURL),
 			WebURL:  text.Web(string(m.Repository.HTMLURL), string(m.Repository.URL)),
 		},
-		Reason: text.Camel(orThe(string(m.Reason), orThe(string(m.Type), string(m.Event))+" "+string(m.Action))),
+		Reason: text.Camel(cmp.Or(string(m.Reason), cmp.Or(string(m.Type), string(m.Event))+" "+string(m.Action))),
 	}
 	git.SetRef(&e, string(m.Ref))
-	e.Branch, e.Tag = orThe(e.Branch, string(m.Branch)), orThe(e.Tag, string(m.Tag))
+	e.Branch, e.Tag = cmp.Or(e.Branch, string(m.Branch)), cmp.Or(e.Tag, string(m.Tag))
 	e.Link = text.Web(string(m.Link), string(m.Compare), string(m.URL), e.Repo.WebURL)
 	if strings.EqualFold(string(m.Severity), "error") {
 		e.Severity = bellhop.Error
@@ -134,7 +135,7 @@ func understood(body []byte) ([]bellhop.Event, error) {
 	note := first(m.Message, m.Text, m.Summary)
 	phrase := first(m.Title, m.Summary, m.Message, m.Text)
 	e.Message = text.Body(note)
-	describe.Other(&e, orThe(text.Line(phrase), orThe(text.Words(e.Type+" "+e.Action), "event")), "")
+	describe.Other(&e, cmp.Or(text.Line(phrase), cmp.Or(text.Words(e.Type+" "+e.Action), "event")), "")
 	return []bellhop.Event{e}, nil
 }
 
@@ -145,11 +146,4 @@ func first(texts ...payload.Text) string {
 		}
 	}
 	return ""
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

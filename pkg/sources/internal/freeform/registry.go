@@ -1,6 +1,7 @@
 package freeform
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -105,7 +106,7 @@ func settle(e *bellhop.Event) {
 	case "pull":
 		image.Describe(e, "pulled")
 	default:
-		image.Describe(e, orThe(e.Type, "changed"))
+		image.Describe(e, cmp.Or(e.Type, "changed"))
 	}
 }
 

@@ -4,6 +4,7 @@
 package hub
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 
@@ -54,7 +55,7 @@ func Parse(body []byte, name, id string, messages Messages) ([]bellhop.Event, er
 	}
 	e.Link = text.Web(e.Link, e.Repo.WebURL)
 	if e.Title == "" {
-		describe.Other(e, strings.TrimSpace(text.Words(orThe(name, "event"))+" "+text.Words(e.Action)), "")
+		describe.Other(e, strings.TrimSpace(text.Words(cmp.Or(name, "event"))+" "+text.Words(e.Action)), "")
 	}
 	return events, nil
 }
@@ -112,11 +113,4 @@ func (u *User) Member(s *payload.Scanner, name []byte) {
 	if string(name) == "login" {
 		s.String(&u.Login)
 	}
-}
-
-func orThe(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

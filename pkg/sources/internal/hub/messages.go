@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -141,13 +142,13 @@ func (p *Release) Describe(e *bellhop.Event) {
 // check is completed.
 func Outcome(e *bellhop.Event, what, name, state, conclusion string) {
 	e.Kind = bellhop.KindCI
-	result := orThe(conclusion, orThe(state, e.Action))
+	result := cmp.Or(conclusion, state, e.Action)
 	e.Reason = text.Camel(what, result)
 	switch result {
 	case "failure", "error", "timed_out", "startup_failure", "action_required":
 		e.Severity = bellhop.Error
 	}
-	phrase := strings.TrimSpace(text.Words(what)+" "+text.Line(name)) + ": " + orThe(text.Words(result), "changed")
+	phrase := strings.TrimSpace(text.Words(what)+" "+text.Line(name)) + ": " + cmp.Or(text.Words(result), "changed")
 	where := text.Line(e.Repo.Name)
 	if e.Branch != "" {
 		where = strings.TrimSuffix(text.Line(e.Branch)+" of "+where, " of ")
@@ -214,7 +215,7 @@ type WorkflowRun struct {
 func (p *WorkflowRun) Describe(e *bellhop.Event) {
 	w := &p.WorkflowRun
 	e.Branch, e.Commit, e.Link = w.HeadBranch, w.HeadSHA, w.HTMLURL
-	Outcome(e, "workflow_run", orThe(w.Name, p.Workflow.Name), w.Status, w.Conclusion)
+	Outcome(e, "workflow_run", cmp.Or(w.Name, p.Workflow.Name), w.Status, w.Conclusion)
 }
 
 // WorkflowJob is a job of such a workflow.
