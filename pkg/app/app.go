@@ -53,6 +53,10 @@ const (
 	maxHeaderBytes    = 64 << 10
 )
 
+// lockWait is how long another process may go on with the queue's directory: the pod that this one replaces has
+// its grace period to stop, 35 s in the chart, whose startup probe waits for 120 s.
+const lockWait = time.Minute
+
 // Run serves until ctx ends, then stops in order and returns. It returns an error when it could not start, or
 // when a listener failed.
 //
@@ -68,7 +72,7 @@ func Run(ctx context.Context, s *Settings, o Options) error {
 	}
 	p := &process{settings: s, options: o, logger: o.Logger, started: time.Now()}
 	defer p.stop()
-	if err := p.start(ctx); err != nil {
+	if err := p.start(ctx); err != nil && ctx.Err() == nil { // being stopped is not failing
 		return err
 	}
 	select {
@@ -178,7 +182,7 @@ func (p *process) start(ctx context.Context) error {
 	}
 
 	if p.queue, err = queue.Open(ctx, s.Queue, queue.Options{
-		RetentionAge: s.RetentionAge, RetentionBytes: s.RetentionBytes, Logger: p.logger,
+		RetentionAge: s.RetentionAge, RetentionBytes: s.RetentionBytes, LockWait: lockWait, Logger: p.logger,
 	}); err != nil {
 		return err
 	}

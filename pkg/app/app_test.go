@@ -432,6 +432,31 @@ func TestBacklogOutlivesTheProcess(t *testing.T) {
 	}
 }
 
+// Two processes want one directory, as when a pod comes before the one that it replaces is gone: the later waits, and
+// ends in order when it is stopped while it waits.
+func TestTheQueueOfAnotherIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	first := start(t, nil)
+	for _, stopped := range []bool{true, false} {
+		log, listening := newJournal(), make(chan struct{}, 2)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- app.Run(ctx, &first.settings, app.Options{Catalog: catalog.All(), Logger: slog.New(log),
+				Listening: func(string, net.Addr) { listening <- struct{}{} }})
+		}()
+		log.wait(t, 0, "waiting for the queue")
+		if !stopped {
+			first.end()
+			<-listening
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("stopped while waiting: %v: %v", stopped, err)
+		}
+	}
+}
+
 func TestABrokenConfigurationAtStartIsNamedAndMended(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)

@@ -30,6 +30,8 @@ type Options struct {
 	RetentionBytes bellhop.Size
 	// Logger is nil for none.
 	Logger *slog.Logger
+	// LockWait is how long Open waits for another process to let go of a directory; zero: not at all.
+	LockWait time.Duration
 }
 
 // Open opens the queue at a URL, creating it where there is none yet.
@@ -50,11 +52,12 @@ func Open(ctx context.Context, rawURL string, o Options) (bellhop.Queue, error) 
 		if strings.Trim(u.Path, "/") == "" {
 			return nil, fmt.Errorf("queue %s: name a directory, such as file:///var/lib/bellhop/queue", u.Redacted())
 		}
-		return embedded.Open(u.Path, embedded.Options{
+		return embedded.Open(ctx, u.Path, embedded.Options{
 			RetentionAge:   o.RetentionAge,
 			RetentionBytes: o.RetentionBytes,
 			Logger:         o.Logger,
 		})
+			LockWait:       o.LockWait,
 	case "nats", "tls":
 		return nil, fmt.Errorf("queue %s: this build has no JetStream engine; write file:// and a directory", u.Redacted())
 	case "":

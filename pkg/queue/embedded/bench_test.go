@@ -43,7 +43,7 @@ func benchEvent() *bellhop.Event {
 
 func openBench(b *testing.B) *Queue {
 	b.Helper()
-	q, err := Open(b.TempDir(), Options{})
+	q, err := Open(b.Context(), b.TempDir(), Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestBacklogMemory(t *testing.T) { //nolint:paralleltest // it measures the 
 		t.Skip("BELLHOP_BACKLOG is not set; 1000000 takes 10 GB and a minute")
 	}
 	dir := t.TempDir()
-	q, err := Open(dir, Options{})
+	q, err := Open(t.Context(), dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestBacklogMemory(t *testing.T) { //nolint:paralleltest // it measures the 
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	if q, err = Open(dir, Options{}); err != nil {
+	if q, err = Open(t.Context(), dir, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	opened := time.Since(begin)

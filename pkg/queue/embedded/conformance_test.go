@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func openForCrash(dir string) (bellhop.Queue, error) { return Open(dir, Options{}) }
+func openForCrash(dir string) (bellhop.Queue, error) {
+	return Open(context.Background(), dir, Options{})
+}
 
 // engine is a directory with a clock that can be put forward.
 type engine struct {
@@ -35,7 +38,7 @@ func (e *engine) Open(t testing.TB) bellhop.Queue {
 	t.Helper()
 	o := e.o
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(e.offset.Load())) }
-	q, err := Open(e.dir, o)
+	q, err := Open(t.Context(), e.dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}

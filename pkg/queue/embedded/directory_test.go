@@ -1,13 +1,22 @@
 package embedded
 
 import (
+	"bufio"
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
@@ -35,7 +44,7 @@ func contents(t *testing.T, dir string) map[string]string {
 func filled(t *testing.T) (dir, id string) {
 	t.Helper()
 	dir = t.TempDir()
-	q, err := Open(dir, Options{})
+	q, err := Open(t.Context(), dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +116,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 			c.spoil(t, dir)
 			before := contents(t, dir)
-			q, err := Open(dir, Options{})
+			q, err := Open(t.Context(), dir, Options{})
 			if err == nil {
 				t.Fatal(errors.Join(errors.New("opened"), q.Close()))
 			}
@@ -130,7 +139,7 @@ func TestOpenAFile(t *testing.T) {
 	if err := os.WriteFile(name, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(name, Options{}); err == nil || !strings.Contains(err.Error(), name) {
+	if _, err := Open(t.Context(), name, Options{}); err == nil || !strings.Contains(err.Error(), name) {
 		t.Fatalf("opening a file: %v", err)
 	}
 }
@@ -138,7 +147,7 @@ func TestOpenAFile(t *testing.T) {
 func TestOpenMakesDirectories(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	q, err := Open(dir, Options{})
+	q, err := Open(t.Context(), dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +162,7 @@ func TestVolumeRoot(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "lost+found"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	q, err := Open(dir, Options{})
+	q, err := Open(t.Context(), dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +178,7 @@ func TestBegunAndKilled(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, left), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		q, err := Open(dir, Options{})
+		q, err := Open(t.Context(), dir, Options{})
 		if err != nil {
 			t.Fatalf("a killed beginning left %s: %v", left, err)
 		}
@@ -182,23 +191,21 @@ func TestBegunAndKilled(t *testing.T) {
 func TestSecondOpen(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	q, err := Open(dir, Options{})
+	q, err := Open(t.Context(), dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "queue directory " + dir + " is in use by another process: stop that one"
-	if _, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+	want := "queue directory " + dir + " is in use by another process (" + self() + "): stop that one"
+	if _, err := Open(t.Context(), dir, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("a second opening in this process: %v", err)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOpenElsewhere$", "-test.v")
-	cmd.Env = append(os.Environ(), "BELLHOP_TEST_OPEN="+dir)
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+	if out, err := elsewhere(t, dir, "refused").CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
 		t.Errorf("a second process: %v\n%s", err, out)
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if q, err = Open(dir, Options{}); err != nil {
+	if q, err = Open(t.Context(), dir, Options{}); err != nil {
 		t.Fatalf("after the first was closed: %v", err)
 	}
 	if err := q.Close(); err != nil {
@@ -206,15 +213,180 @@ func TestSecondOpen(t *testing.T) {
 	}
 }
 
-// TestOpenElsewhere is TestSecondOpen's other process.
+// elsewhere is TestOpenElsewhere as a process of its own, for a directory.
+func elsewhere(t *testing.T, dir, do string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOpenElsewhere$", "-test.v")
+	cmd.Env = append(os.Environ(), "BELLHOP_TEST_OPEN="+dir, "BELLHOP_TEST_DO="+do)
+	return cmd
+}
+
+// TestOpenElsewhere is the other process: it is refused, or holds the directory until its standard input ends.
 func TestOpenElsewhere(t *testing.T) { //nolint:paralleltest // a process of its own
 	dir := os.Getenv("BELLHOP_TEST_OPEN")
 	if dir == "" {
-		t.Skip("started by TestSecondOpen")
+		t.Skip("started by other tests")
 	}
-	q, err := Open(dir, Options{})
-	if err == nil {
-		t.Fatal(errors.Join(errors.New("opened twice"), q.Close()))
+	q, err := Open(t.Context(), dir, Options{})
+	if os.Getenv("BELLHOP_TEST_DO") == "refused" {
+		if err == nil {
+			t.Fatal(errors.Join(errors.New("opened twice"), q.Close()))
+		}
+		t.Log(err)
+		return
 	}
-	t.Log(err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(held)
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		t.Error(err)
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// held is what the process that holds the directory prints.
+const held = "the queue is open"
+
+// hold starts a process that has the directory open until let, or the test, ends it.
+func hold(t *testing.T, dir string) (let io.Closer, cmd *exec.Cmd) {
+	t.Helper()
+	cmd = elsewhere(t, dir, "hold")
+	let, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if lines.Text() == held {
+			return let, cmd
+		}
+	}
+	t.Fatal("the other process did not open the queue")
+	return nil, nil
+}
+
+// told passes on what a log says to operators, with its attributes.
+type told struct {
+	slog.Handler
+	lines chan string
+}
+
+func listen() told { return told{slog.DiscardHandler, make(chan string, 100)} }
+
+func (h told) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+
+func (h told) Handle(_ context.Context, r slog.Record) error {
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		line += " " + a.String()
+		return true
+	})
+	h.lines <- line
+	return nil
+}
+
+// A pod that comes while the one before it still stops gets the queue as soon as that one has closed it, or died.
+func TestOpenWaits(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(let io.Closer, cmd *exec.Cmd) error{
+		"closed": func(let io.Closer, _ *exec.Cmd) error { return let.Close() },
+		"killed": func(_ io.Closer, cmd *exec.Cmd) error { return cmd.Process.Kill() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			let, cmd := hold(t, dir)
+			log := listen()
+			opened := make(chan error, 1)
+			go func() {
+				q, err := Open(t.Context(), dir, Options{LockWait: time.Minute, Logger: slog.New(log)})
+				if err == nil {
+					err = q.Close()
+				}
+				opened <- err
+			}()
+			host, _ := os.Hostname()
+			want := fmt.Sprintf("waiting for the queue: another process has it open dir=%s owner=host %s, process %d for=1m0s", dir, host, cmd.Process.Pid)
+			if got := <-log.lines; got != want {
+				t.Errorf("logged %q, want %q", got, want)
+			}
+			if err := end(let, cmd); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-opened; err != nil {
+				t.Error(err)
+			}
+			if len(log.lines) > 0 {
+				t.Errorf("logged %q too", <-log.lines)
+			}
+			if err := cmd.Wait(); err != nil && name == "closed" {
+				t.Errorf("the other process: %v", err)
+			}
+		})
+	}
+}
+
+// What waits for the queue gives up in time, and at once when it is stopped or could never have it.
+func TestOpenGivesUp(t *testing.T) {
+	t.Parallel()
+	taken := func(t *testing.T) vfs.FS {
+		t.Helper()
+		fs := vfs.NewMem()
+		if err := fs.MkdirAll("queue", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := fs.Lock("queue/" + lockName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = lock.Close() })
+		return fs
+	}
+	stopped := errors.New("told to stop")
+	for name, c := range map[string]struct {
+		fs    func(*testing.T) vfs.FS
+		stop  time.Duration // after which ctx ends
+		want  string
+		after time.Duration
+	}{
+		"in time":   {taken, time.Hour, "is in use by another process (unknown): stop that one", time.Minute},
+		"stopped":   {taken, 3 * time.Second, "waiting for the queue in queue: told to stop", 3 * time.Second},
+		"forbidden": {func(*testing.T) vfs.FS { return unlockable{vfs.NewMem()} }, time.Hour, "locking the queue's directory queue: open LOCK: permission denied", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(c.stop, func() { cancel(stopped) })
+				begin := time.Now()
+				log := listen()
+				_, err := Open(ctx, "queue", Options{FS: c.fs(t), LockWait: time.Minute, Logger: slog.New(log)})
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v, want %q", err, c.want)
+				}
+				if took := time.Since(begin); took != c.after {
+					t.Errorf("after %v, want %v", took, c.after)
+				}
+				if waits := c.after > 0; waits != (len(log.lines) == 1) {
+					t.Errorf("%d lines in the log, want one if it waits", len(log.lines))
+				}
+			})
+		})
+	}
+}
+
+// unlockable is a file system whose lock cannot be opened.
+type unlockable struct{ vfs.FS }
+
+func (unlockable) Lock(string) (io.Closer, error) {
+	return nil, &os.PathError{Op: "open", Path: lockName, Err: os.ErrPermission}
 }

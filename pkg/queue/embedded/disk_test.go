@@ -170,7 +170,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			fs := newFault(c.only)
-			q, err := Open("queue", Options{FS: fs})
+			q, err := Open(t.Context(), "queue", Options{FS: fs})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -198,7 +198,7 @@ func TestFullDisk(t *testing.T) {
 			if err := q.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if q, err = Open("queue", Options{FS: fs}); err != nil {
+			if q, err = Open(t.Context(), "queue", Options{FS: fs}); err != nil {
 				t.Fatal(err)
 			}
 			r.exactly(t, q)
@@ -213,11 +213,11 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	fs := newFault(writes)
 	fs.set(syscall.ENOSPC)
-	if _, err := Open("queue", Options{FS: fs}); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := Open(t.Context(), "queue", Options{FS: fs}); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("opening: %v", err)
 	}
 	fs.heal()
-	q, err := Open("queue", Options{FS: fs})
+	q, err := Open(t.Context(), "queue", Options{FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestVolume(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	q, err := Open(filepath.Join(dir, "queue"), Options{})
+	q, err := Open(t.Context(), filepath.Join(dir, "queue"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +311,7 @@ func TestVolume(t *testing.T) {
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if q, err = Open(filepath.Join(dir, "queue"), Options{}); err != nil {
+	if q, err = Open(t.Context(), filepath.Join(dir, "queue"), Options{}); err != nil {
 		t.Fatal(err)
 	}
 	r.exactly(t, q)
@@ -345,7 +345,7 @@ var brokenCases = map[string]func(t *testing.T){
 	"manifest cannot be synced": func(t *testing.T) { broken(t, errorfs.OpFileSync, "MANIFEST") },
 	"opened while full": func(t *testing.T) {
 		fs := newFault(writes)
-		q, err := Open("queue", Options{FS: fs})
+		q, err := Open(t.Context(), "queue", Options{FS: fs})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -353,13 +353,13 @@ var brokenCases = map[string]func(t *testing.T){
 			t.Fatal(err)
 		}
 		fs.set(syscall.ENOSPC)
-		if _, err = Open("queue", Options{FS: fs}); !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "damaged") {
+		if _, err = Open(t.Context(), "queue", Options{FS: fs}); !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "damaged") {
 			t.Fatalf("opening: %v", err)
 		}
 	},
 	"closed while full": func(t *testing.T) {
 		fs := newFault(writes)
-		q, err := Open("queue", Options{FS: fs})
+		q, err := Open(t.Context(), "queue", Options{FS: fs})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,7 +381,7 @@ func broken(t *testing.T, kind errorfs.OpKind, name string) {
 	fs := newFault(func(op errorfs.Op) bool {
 		return (op.Kind == kind || kind == errorfs.OpFileSync && op.Kind == errorfs.OpFileSyncData) && strings.Contains(op.Path, name)
 	})
-	q, err := Open("queue", Options{FS: fs})
+	q, err := Open(t.Context(), "queue", Options{FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}

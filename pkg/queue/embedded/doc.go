@@ -10,5 +10,5 @@
 // disk.go.
 //
 // The directory carries a marker, BELLHOP-QUEUE, with the version of what is in it. One process at a time has
-// it open.
+// it open, and says in BELLHOP-OWNER which one; another may wait for it to end.
 package embedded

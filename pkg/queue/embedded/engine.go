@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,8 @@ type Options struct {
 	RetentionAge   time.Duration
 	RetentionBytes bellhop.Size
 	// Logger is nil for none.
+	// LockWait is how long Open waits for another process to let go of the directory; zero: not at all.
+	LockWait time.Duration
 	Logger *slog.Logger
 
 	// FS is the file system, nil for the operating system's. Tests inject faults with it.
@@ -78,8 +81,9 @@ var _ bellhop.Queue = (*Queue)(nil)
 // errStopped is what callers see after Close.
 var errStopped = fmt.Errorf("the queue is closed: %w", bellhop.ErrStopping)
 
-// Open opens the queue in a directory, creating it if the directory is empty or not there.
-func Open(dir string, o Options) (*Queue, error) {
+// Open opens the queue in a directory, creating it if the directory is empty or not there. The end of ctx ends
+// waiting for the directory, and nothing else.
+func Open(ctx context.Context, dir string, o Options) (*Queue, error) {
 	if o.RetentionAge == 0 {
 		o.RetentionAge = DefaultRetentionAge
 	}
@@ -111,7 +115,7 @@ func Open(dir string, o Options) (*Queue, error) {
 	q.history.init(o)
 
 	var err error
-	if q.lock, err = claim(o.FS, dir); err != nil {
+	if q.lock, err = q.claim(ctx); err != nil {
 		return nil, err
 	}
 	if err := q.open(); err != nil {

@@ -29,7 +29,7 @@ func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func openMem(t *testing.T, fs vfs.FS, c *clock, bytes bellhop.Size) *Queue {
 	t.Helper()
-	q, err := Open("queue", Options{FS: fs, RetentionBytes: bytes, Now: c.now})
+	q, err := Open(t.Context(), "queue", Options{FS: fs, RetentionBytes: bytes, Now: c.now})
 	if err != nil {
 		t.Fatal(err)
 	}
