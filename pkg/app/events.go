@@ -8,6 +8,7 @@ import (
 
 	"github.com/bellhop-dev/bellhop/pkg/admin"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 	"github.com/bellhop-dev/bellhop/pkg/kube"
 	"github.com/bellhop-dev/bellhop/pkg/notifier"
 )
@@ -70,7 +71,8 @@ func (p *process) unready(provider string, c notifier.Condition) {
 		Note: fmt.Sprintf("provider %s: %s: %s", provider, c.Reason, c.Message)})
 }
 
-// lines is the problems one a line, as many as fit in limit bytes, and how many more there are.
+// lines is the problems one a line, as many as fit in limit bytes, and how many more there are. The first is cut if
+// nothing else helps.
 func lines(problems bellhop.Problems, limit int) string {
 	all := problems.Error()
 	if len(all) <= limit {
@@ -80,14 +82,17 @@ func lines(problems bellhop.Problems, limit int) string {
 	var b strings.Builder
 	for i, problem := range problems {
 		line := problem.String()
+		if i == 0 {
+			line = httpsend.Cut(line, limit-room, httpsend.Bytes)
+		}
 		if b.Len()+len(line)+room > limit {
-			if i == 0 {
-				return all // cut where it is too long
-			}
-			fmt.Fprintf(&b, "and %d more: see the log", len(problems)-i)
+			fmt.Fprintf(&b, "\nand %d more: see the log", len(problems)-i)
 			break
 		}
-		b.WriteString(line + "\n")
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(line)
 	}
 	return b.String()
 }

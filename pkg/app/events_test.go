@@ -48,11 +48,27 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// One that is too long by itself hides neither itself nor that there are others.
+func TestLinesTooLong(t *testing.T) {
+	t.Parallel()
+	problems := bellhop.Problems{{File: "c.yaml", Line: 1, Message: strings.Repeat("é", 600)}, {Message: "two"}, {Message: "three"}}
+	for n, last := range map[int]string{1: "…", 3: "…\nand 2 more: see the log"} {
+		got := lines(problems[:n], 1024)
+		if len(got) > 1024 || !strings.HasPrefix(got, "c.yaml:1:1: éé") || !strings.HasSuffix(got, "é"+last) {
+			t.Errorf("%d problems: %d bytes: %s", n, len(got), got)
+		}
+	}
+}
+
 // TestTold is what each turn tells about the ConfigMap.
 func TestTold(t *testing.T) {
 	t.Parallel()
 	got := make(chan string, 10)
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet { // the ConfigMap
+			http.NotFound(w, r)
+			return
+		}
 		var event struct{ Type, Reason, Note string }
 		if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
 			t.Error(err)

@@ -31,7 +31,8 @@ const (
 const controller = "bellhop.dev/bellhop"
 
 // Pace of the Events. An Event that says what one of the last ten minutes said is counted on that one, so that a
-// provider that comes and goes makes one Event, and few requests.
+// provider that comes and goes makes one Event, and few requests. Burst and pace are each Reason's own: many providers
+// in trouble do not crowd out a broken configuration.
 const (
 	sameFor      = 10 * time.Minute
 	eventBurst   = 20
@@ -61,13 +62,19 @@ type Events struct {
 	logger    *slog.Logger
 
 	backlog chan Event
-	limiter *rate.Limiter
 	cancel  context.CancelFunc
 	ended   chan struct{}
 
 	// What follows is the sender's alone.
-	series map[Event]*series
-	told   bool // the log knows that Events are not taken
+	limiters map[string]*rate.Limiter // by Reason, of which there are few
+	series   map[told]*series
+	silent   bool // the log knows that Events are not taken
+}
+
+// told is what one Event says, and about which of the ConfigMaps that had the name one after the other.
+type told struct {
+	Event
+	uid types.UID
 }
 
 // series is an Event that was written.
@@ -83,8 +90,8 @@ func (c *Cluster) Events(configMap, instance string) *Events {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &Events{
 		cluster: c, configMap: configMap, instance: httpsend.Cut(instance, maxInstance, httpsend.Bytes), logger: c.options.Logger,
-		backlog: make(chan Event, eventBacklog), limiter: rate.NewLimiter(rate.Every(eventEvery), eventBurst),
-		cancel: cancel, ended: make(chan struct{}), series: map[Event]*series{},
+		backlog: make(chan Event, eventBacklog), cancel: cancel, ended: make(chan struct{}),
+		limiters: map[string]*rate.Limiter{}, series: map[told]*series{},
 	}
 	go e.run(ctx)
 	return e
@@ -116,7 +123,7 @@ func (e *Events) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case event := <-e.backlog:
-			if !e.limiter.Allow() {
+			if !e.allow(event.Reason) {
 				e.logger.Debug("a Kubernetes Event was dropped: there were too many", "reason", event.Reason)
 				continue
 			}
@@ -125,14 +132,23 @@ func (e *Events) run(ctx context.Context) {
 	}
 }
 
+func (e *Events) allow(reason string) bool {
+	limiter := e.limiters[reason]
+	if limiter == nil {
+		limiter = rate.NewLimiter(rate.Every(eventEvery), eventBurst)
+		e.limiters[reason] = limiter
+	}
+	return limiter.Allow()
+}
+
 // noteOutcome logs the first Event that was not taken.
 func (e *Events) noteOutcome(ctx context.Context, err error) {
 	switch {
 	case err == nil:
-		e.told = false
-	case e.told || ctx.Err() != nil:
+		e.silent = false
+	case e.silent || ctx.Err() != nil:
 	default:
-		e.told = true
+		e.silent = true
 		e.logger.Info("Kubernetes Events are not written", "configMap", e.configMap, "error", err)
 	}
 }
@@ -180,7 +196,8 @@ func (e *Events) write(ctx context.Context, event Event, now time.Time) error {
 		}
 	}
 	collection := []string{"/apis/events.k8s.io/v1/namespaces", conn.namespace, "events"}
-	if s := e.series[event]; s != nil {
+	about := told{event, e.uid(ctx, conn)}
+	if s := e.series[about]; s != nil {
 		body, err := json.Marshal(map[string]any{"series": seriesPatch{s.count + 1, metav1.NewMicroTime(now)}})
 		if err != nil {
 			return err
@@ -194,18 +211,37 @@ func (e *Events) write(ctx context.Context, event Event, now time.Time) error {
 		if err = refused("counting a Kubernetes Event", err); !errors.Is(err, bellhop.ErrNotFound) {
 			return err
 		}
-		delete(e.series, event) // it has expired
+		delete(e.series, about) // it has expired
 	}
 	name := strings.TrimRight(e.configMap[:min(len(e.configMap), maxPrefix)], "-.") + "." + strconv.FormatInt(now.UnixNano(), 16)
-	body, err := json.Marshal(e.object(event, name, conn.namespace, now))
+	body, err := json.Marshal(e.object(about, name, conn.namespace, now))
 	if err != nil {
 		return err
 	}
 	if err := conn.raw.Post().AbsPath(collection...).SetHeader("Content-Type", "application/json").Body(body).Do(ctx).Error(); err != nil {
 		return refused("writing a Kubernetes Event", err)
 	}
-	e.series[event] = &series{name, 1, now}
+	e.series[about] = &series{name, 1, now}
 	return nil
+}
+
+// onlyMetadata asks for an object without its content.
+// https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-partial-object-metadata
+const onlyMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+// uid is the ConfigMap's, by which `kubectl describe` finds the Events about it. Empty if it cannot be read, such as
+// without permission: the Event is written all the same.
+func (e *Events) uid(ctx context.Context, conn *connection) types.UID {
+	var o metav1.PartialObjectMetadata
+	body, err := conn.raw.Get().AbsPath("/api/v1/namespaces", conn.namespace, "configmaps", e.configMap).SetHeader("Accept", onlyMetadata).DoRaw(ctx)
+	if err == nil {
+		err = json.Unmarshal(body, &o)
+	}
+	if err != nil {
+		e.logger.Debug("a Kubernetes Event is written without the ConfigMap's UID", "configMap", e.configMap, "error", err)
+		return ""
+	}
+	return o.UID
 }
 
 // refused says what was being done, and whether it is not permitted.
@@ -216,8 +252,7 @@ func refused(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, classed(err))
 }
 
-// eventObject is an Event of events.k8s.io/v1. The UID of what it regards is left out: reading it would take a
-// permission more.
+// eventObject is an Event of events.k8s.io/v1.
 // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 type eventObject struct {
 	APIVersion          string           `json:"apiVersion"`
@@ -239,10 +274,11 @@ type eventMetadata struct {
 }
 
 type eventSubject struct {
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-	Namespace  string `json:"namespace"`
-	Name       string `json:"name"`
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Namespace  string    `json:"namespace"`
+	Name       string    `json:"name"`
+	UID        types.UID `json:"uid,omitempty"`
 }
 
 // seriesPatch tells how often an Event came, from 2, and when last.
@@ -251,16 +287,16 @@ type seriesPatch struct {
 	LastObservedTime metav1.MicroTime `json:"lastObservedTime"`
 }
 
-func (e *Events) object(event Event, name, namespace string, now time.Time) *eventObject {
+func (e *Events) object(about told, name, namespace string, now time.Time) *eventObject {
 	kind := "Normal"
-	if event.Warning {
+	if about.Warning {
 		kind = "Warning"
 	}
 	return &eventObject{
 		APIVersion: "events.k8s.io/v1", Kind: "Event",
 		Metadata:  eventMetadata{Name: name, Namespace: namespace},
-		EventTime: metav1.NewMicroTime(now), Type: kind, Reason: event.Reason, Action: event.Action, Note: event.Note,
-		Regarding:           eventSubject{APIVersion: "v1", Kind: "ConfigMap", Namespace: namespace, Name: e.configMap},
+		EventTime: metav1.NewMicroTime(now), Type: kind, Reason: about.Reason, Action: about.Action, Note: about.Note,
+		Regarding:           eventSubject{APIVersion: "v1", Kind: "ConfigMap", Namespace: namespace, Name: e.configMap, UID: about.uid},
 		ReportingController: controller, ReportingInstance: e.instance,
 	}
 }

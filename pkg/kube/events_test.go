@@ -15,7 +15,10 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/kube"
 )
 
-const eventsPath = "/apis/events.k8s.io/v1/namespaces/apps/events"
+const (
+	eventsPath    = "/apis/events.k8s.io/v1/namespaces/apps/events"
+	configMapPath = "/api/v1/namespaces/apps/configmaps/"
+)
 
 // sent is a request of the recorder.
 type sent struct {
@@ -23,11 +26,15 @@ type sent struct {
 	body                      map[string]any
 }
 
-// eventAPI takes Events as code says at each request.
+// eventAPI takes Events as code says at each request. It does not let ConfigMaps be read.
 func eventAPI(t *testing.T, code func(r *http.Request) int) (*api, chan sent) {
 	t.Helper()
 	a, got := newAPI(t), make(chan sent, 1000)
 	a.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, configMapPath) {
+			status(w, http.StatusForbidden, "configmaps is forbidden")
+			return true
+		}
 		s := sent{method: r.Method, path: r.URL.RequestURI(), contentType: r.Header.Get("Content-Type")}
 		if err := json.NewDecoder(r.Body).Decode(&s.body); err != nil {
 			t.Errorf("%s %s: %v", s.method, s.path, err)
@@ -90,6 +97,40 @@ func TestEvents(t *testing.T) {
 	e.Tell(kube.Event{Reason: "ConfigReloaded", Action: "Reload", Note: "serves"})
 	if other := <-got; other.method != http.MethodPost || other.body["type"] != "Normal" {
 		t.Errorf("another Event: sent %+v", other)
+	}
+}
+
+// An Event is about the ConfigMap that there is, and not counted on one about another of the same name.
+func TestEventUID(t *testing.T) {
+	t.Parallel()
+	a, got := eventAPI(t, always(0))
+	events := a.answer
+	var configMap atomic.Value // what the API has to say of it
+	a.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != configMapPath+"bellhop" {
+			return events(w, r)
+		}
+		if r.Method != http.MethodGet || r.Header.Get("Accept") != "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1" {
+			t.Errorf("asked %s for %s", r.Method, r.Header.Get("Accept"))
+		}
+		_, _ = io.WriteString(w, configMap.Load().(string))
+		return true
+	}
+	e := begin(t, a, io.Discard)
+	for _, turn := range []struct{ configMap, method, uid string }{
+		{`{"metadata": {"name": "bellhop", "uid": "one"}}`, http.MethodPost, "one"},
+		{`{"metadata": {"name": "bellhop", "uid": "one"}}`, http.MethodPatch, ""},
+		{`{"metadata": {"name": "bellhop", "uid": "two"}}`, http.MethodPost, "two"},
+		{`{"metadata": {"name": "bellhop"}}`, http.MethodPost, ""},
+		{`no JSON`, http.MethodPatch, ""},
+	} {
+		configMap.Store(turn.configMap)
+		e.Tell(invalid)
+		s := <-got
+		regarding, _ := s.body["regarding"].(map[string]any)
+		if uid, _ := regarding["uid"].(string); s.method != turn.method || uid != turn.uid {
+			t.Errorf("%s: sent %+v, want %s with the UID %q", turn.configMap, s, turn.method, turn.uid)
+		}
 	}
 }
 
@@ -236,8 +277,13 @@ func TestEventsAreFew(t *testing.T) {
 		e.Tell(kube.Event{Reason: "ProviderNotReady", Note: fmt.Sprint(burst + i)})
 	}
 	text.await(t, "there were too many")
+	e.Tell(invalid) // of another Reason
+	crowd := 0
+	for s := <-got; s.body["reason"] != invalid.Reason; s = <-got {
+		crowd++
+	}
 	e.Stop()
-	if n := len(got); n > 2 { // a slow machine may earn one or two more
+	if n := crowd + len(got); n > 2 { // a slow machine may earn one or two more
 		t.Errorf("%d Events beyond the burst", n)
 	}
 }

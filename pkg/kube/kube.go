@@ -22,7 +22,8 @@
 // authenticated client (ClusterRole system:discovery). Where a cluster closes it, the name is derived as
 // Kubernetes itself derives it from a kind that says nothing of its plural; Flux's kinds all follow that.
 //
-// Secrets needs list and watch on the secrets of Bellhop's own namespace, Events create and patch on its events:
+// Secrets needs list and watch on the secrets of Bellhop's own namespace, Events create and patch on its events, and
+// get on the ConfigMap for its UID; without that, Events are there but not in `kubectl describe configmap`:
 //
 //   - apiGroups: [""]
 //     resources: [secrets]
@@ -30,6 +31,10 @@
 //   - apiGroups: [events.k8s.io]
 //     resources: [events]
 //     verbs: [create, patch]
+//   - apiGroups: [""]
+//     resources: [configmaps]
+//     resourceNames: [bellhop]
+//     verbs: [get]
 //
 // # Errors
 //

@@ -13,8 +13,9 @@ import (
 	"testing"
 )
 
-// Access is something to be done to a resource of a namespace; an empty Group is that of Secrets and ConfigMaps.
-type Access struct{ Verb, Group, Resource, Namespace string }
+// Access is something to be done to a resource of a namespace; an empty Group is that of Secrets and ConfigMaps. Name
+// is that of one object, empty for a permission that no name limits.
+type Access struct{ Verb, Group, Resource, Namespace, Name string }
 
 // GrantRules lets User do in a namespace what the rules of a Role say, which are YAML. It returns once the API
 // server knows of the last access they give, which takes it a moment.
@@ -62,8 +63,8 @@ apiVersion: authorization.k8s.io/v1
 kind: SubjectAccessReview
 spec:
   user: %q
-  resourceAttributes: {group: %q, resource: %q, verb: %q, namespace: %q}
-`, User, a.Group, a.Resource, a.Verb, a.Namespace))
+  resourceAttributes: {group: %q, resource: %q, verb: %q, namespace: %q, name: %q}
+`, User, a.Group, a.Resource, a.Verb, a.Namespace, a.Name))
 	if err != nil {
 		return false, err
 	}
@@ -95,6 +96,7 @@ func (s *Server) Asked(t *testing.T) []Access {
 				APIGroup  string `json:"apiGroup"`
 				Resource  string `json:"resource"`
 				Namespace string `json:"namespace"`
+				Name      string `json:"name"`
 			} `json:"objectRef"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
@@ -102,7 +104,7 @@ func (s *Server) Asked(t *testing.T) []Access {
 		}
 		a := Access{Verb: event.Verb, Resource: event.RequestURI} // such as /version
 		if o := event.ObjectRef; o != nil {
-			a = Access{event.Verb, o.APIGroup, o.Resource, o.Namespace}
+			a = Access{event.Verb, o.APIGroup, o.Resource, o.Namespace, o.Name}
 		}
 		if !slices.Contains(asked, a) {
 			asked = append(asked, a)

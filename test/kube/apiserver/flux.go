@@ -42,5 +42,5 @@ func (s *Server) Grant(t *testing.T, namespace string) {
 - apiGroups: [source.toolkit.fluxcd.io]
   resources: [gitrepositories]
   verbs: [get, list, patch]
-`, Access{"patch", "source.toolkit.fluxcd.io", "gitrepositories", namespace})
+`, Access{Verb: "patch", Group: "source.toolkit.fluxcd.io", Resource: "gitrepositories", Namespace: namespace})
 }
