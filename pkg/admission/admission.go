@@ -6,7 +6,8 @@
 // process has: under its own name, as secretRefs see it, and right in the directory of secrets where its keys are
 // the files there. What is wrong with the object is refused, what is doubtful is a warning. A key that is not there
 // is a warning too, with the command that adds it: ConfigMap and Secret are applied one after the other, and
-// either may be first. What would be wrong without the Secret as well is no reason to refuse it.
+// either may be first. What would be wrong without the Secret as well is no reason to refuse it. Of another namespace
+// than the process's own there is no Secret to hold a ConfigMap against: it is read by itself.
 //
 // Everything else is allowed unread: other kinds, objects without the label, and all operations but CREATE and
 // UPDATE. Nothing is stored or sent, and no value of a Secret is in an answer, a log or a metric. See

@@ -319,7 +319,7 @@ func TestStoredSecrets(t *testing.T) {
 		want   []string
 	}{
 		"both keys late": {nil, "ConfigMap", "bellhop", configured, []string{
-			"allowed: true", `no key "app.key" yet`, `create secret generic lib --from-literal=token="$(bellhop keygen)"`}},
+			"allowed: true", `no key "app.key" yet: add it`, `create secret generic lib --from-literal=token="$(bellhop keygen)"`}},
 		"both keys there": {map[string]map[string][]byte{"keys": {"app.key": []byte(first)}, "lib": {"token": []byte(second)}},
 			"ConfigMap", "bellhop", configured, []string{"200\nuid: 1\nallowed: true\n"}},
 		"one key completes": {map[string]map[string][]byte{"keys": {"app.key": []byte(first)}},

@@ -14,14 +14,33 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/config"
 )
 
-// configMap validates a configuration against the Secrets that there are.
+// configMap validates a configuration against the Secrets that there are. Those of another namespace are not known:
+// there, none is missed.
 func (h *webhook) configMap(q *request) verdict {
-	return h.verdict(q, h.load(config.Overlay{Config: q.object}), nil)
+	loader := h.Loader.Over(config.Overlay{Config: q.object})
+	if h.elsewhere(q) {
+		loader.Store = unknown{}
+	}
+	return h.verdict(q, load(loader), nil)
 }
+
+// elsewhere reports whether the object is of another namespace than this process, which has no Secret of that one.
+func (h *webhook) elsewhere(q *request) bool { return h.Namespace != "" && q.Namespace != h.Namespace }
+
+// unknown is a config.SecretStore that has nothing.
+type unknown struct{}
+
+func (unknown) Ready() error { return nil }
+
+func (unknown) Revision() uint64 { return 0 }
+
+func (unknown) Secret(string) (map[string][]byte, bool) { return nil, false }
+
+func (unknown) WithKey(string) []string { return nil }
 
 // secret validates the configuration that there is as if the Secret were in place.
 func (h *webhook) secret(q *request) verdict {
-	if q.Name == "" || h.Namespace != "" && q.Namespace != h.Namespace {
+	if q.Name == "" || h.elsewhere(q) {
 		return verdict{} // nothing here refers to it
 	}
 	with := map[string]map[string][]byte{q.Name: q.object}
@@ -32,7 +51,7 @@ func (h *webhook) secret(q *request) verdict {
 			without[""][key] = nil
 		}
 	}
-	return h.verdict(q, h.load(config.Overlay{Secrets: with}), h.load(config.Overlay{Secrets: without}))
+	return h.verdict(q, load(h.Loader.Over(config.Overlay{Secrets: with})), load(h.Loader.Over(config.Overlay{Secrets: without})))
 }
 
 // files are the Secret's keys as files right in the directory of secrets; those that go away are nil. An update is
@@ -71,9 +90,9 @@ func (h *webhook) files(q *request) map[string][]byte {
 	return files
 }
 
-// load is what is wrong when the overlay is in place. Nothing of what is built stays.
-func (h *webhook) load(o config.Overlay) bellhop.Problems {
-	snapshot, problems := h.Loader.Over(o).Load()
+// load is what is wrong with what the loader reads. Nothing of what is built stays.
+func load(l *config.Loader) bellhop.Problems {
+	snapshot, problems := l.Load()
 	for _, p := range snapshot.Providers {
 		p.Close()
 	}
@@ -85,8 +104,9 @@ func (h *webhook) verdict(q *request, problems, without bellhop.Problems) verdic
 	var v verdict
 	for _, p := range problems {
 		switch {
+		case p.MissingKey != "" && h.elsewhere(q):
 		case p.MissingKey != "":
-			v.warnings = append(v.warnings, missing(q, p))
+			v.warnings = append(v.warnings, missing(q, p)...)
 		case slices.Contains(without, p):
 		case p.Severity == bellhop.Warning:
 			v.warnings = append(v.warnings, words(p))
@@ -100,30 +120,32 @@ func (h *webhook) verdict(q *request, problems, without bellhop.Problems) verdic
 // plain are names as Secrets and their keys have them, which a shell leaves alone.
 var plain = regexp.MustCompile(`^[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)?$`)
 
-// missing says which key there is not, and the command that adds it. A keyPath that can be no Secret's key is told
-// of as check does.
-func missing(q *request, p bellhop.Problem) string {
+// missing says which key there is not, and in a line of its own, which the API does not cut, the command that adds it.
+// A keyPath that can be no Secret's key is told of as check does.
+func missing(q *request, p bellhop.Problem) []string {
 	if !plain.MatchString(p.MissingKey) {
-		return words(p)
+		return []string{words(p)}
 	}
-	kubectl := "kubectl"
+	command := "kubectl"
 	if q.Namespace != "" {
-		kubectl += " -n " + q.Namespace
+		command += " -n " + q.Namespace
 	}
 	value := "…"
 	if strings.HasPrefix(p.Path, "endpoints[") {
 		value = "$(bellhop keygen)"
 	}
+	const patch = ` patch secret %s -p "{\"stringData\":{\"%s\":\"%s\"}}"`
 	name, key, named := strings.Cut(p.MissingKey, "/")
 	switch {
 	case !named:
-		p.Message = fmt.Sprintf(`no key %q yet: add it to the Secret of keys: %s patch secret NAME -p "{\"stringData\":{\"%s\":\"%s\"}}"`,
-			name, kubectl, name, value)
+		p.Message = fmt.Sprintf("no key %q yet: add it to the Secret of keys, here called NAME", name)
+		command += fmt.Sprintf(patch, "NAME", name, value)
 	case strings.HasSuffix(p.Path, "secretRef.key"):
-		p.Message = fmt.Sprintf(`the Secret %q has no key %q yet: %s patch secret %s -p "{\"stringData\":{\"%s\":\"%s\"}}"`,
-			name, key, kubectl, name, key, value)
+		p.Message = fmt.Sprintf("the Secret %q has no key %q yet: add it", name, key)
+		command += fmt.Sprintf(patch, name, key, value)
 	default:
-		p.Message = fmt.Sprintf(`no Secret %q yet: %s create secret generic %s --from-literal=%s="%s"`, name, kubectl, name, key, value)
+		p.Message = fmt.Sprintf("no Secret %q yet: create it", name)
+		command += fmt.Sprintf(` create secret generic %s --from-literal=%s="%s"`, name, key, value)
 	}
-	return words(p)
+	return []string{words(p), command}
 }
