@@ -329,7 +329,7 @@ func TestFromPushToProvider(t *testing.T) {
 		`bellhop_received_total{endpoint="app",reason="delivery_seen",result="duplicate",source="github"} 1`,
 		`bellhop_deliveries_total{provider="sink",result="delivered",type="generic"} 1`,
 		`bellhop_queue_depth{provider="sink"} 0`, `bellhop_queue_oldest_seconds{provider="sink"} 0`, `bellhop_dead{provider="sink"} 0`,
-		`bellhop_config_last_reload_successful 1`,
+		`bellhop_provider_suspended{provider="sink"} 0`, `bellhop_config_last_reload_successful 1`,
 	} {
 		if !strings.Contains(metrics, line+"\n") {
 			t.Errorf("metrics lack %s", line)

@@ -124,10 +124,16 @@ func (n *Notifier) Stop(ctx context.Context) {
 		runners = append(runners, r)
 	}
 	n.mu.Unlock()
+	n.metrics.ProviderSuspended.Reset()
 	for _, r := range runners {
 		r.stop()
 	}
 	ended := make(chan struct{})
+		value := 0.0
+		if p.Suspend {
+			value = 1
+		}
+		n.metrics.ProviderSuspended.WithLabelValues(p.Name).Set(value)
 	go func() {
 		n.ended.Wait()
 		close(ended)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -452,12 +453,23 @@ func TestSuspended(t *testing.T) {
 		if c, _ := n.Condition("p"); sent.Load() != 0 || c.Status != "False" || c.Reason != "Suspended" {
 			t.Errorf("suspended: %d sent, %+v", sent.Load(), c)
 		}
+		gauge := func() float64 { return testutil.ToFloat64(n.metrics.ProviderSuspended.WithLabelValues("p")) }
+		if gauge() != 1 {
+			t.Error("suspended: the metric says it is not")
+		}
 		p = provider("p", send)
 		p.Concurrency = 1
 		n.Apply(snapshot(p))
 		time.Sleep(time.Minute)
 		if c, _ := n.Condition("p"); sent.Load() != 3 || c.Status != "True" {
 			t.Errorf("resumed: %d sent, %+v", sent.Load(), c)
+		}
+		if gauge() != 0 {
+			t.Error("resumed: the metric says it is suspended")
+		}
+		n.Apply(snapshot())
+		if left := testutil.CollectAndCount(n.metrics.ProviderSuspended); left != 0 {
+			t.Errorf("%d series of a provider that is gone", left)
 		}
 	})
 }

@@ -23,6 +23,8 @@ type Metrics struct {
 	DeliveryDuration *prometheus.HistogramVec
 	// DeliveryLag is from acceptance to the provider's success answer.
 	DeliveryLag *prometheus.HistogramVec
+	// ProviderSuspended is 1 for a provider that the configuration suspends, 0 for any other.
+	ProviderSuspended *prometheus.GaugeVec
 
 	ReloadSuccessful  prometheus.Gauge
 	ReloadSuccessTime prometheus.Gauge
@@ -56,6 +58,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "bellhop_delivery_duration_seconds", Help: "One attempt to deliver.", Buckets: fast}, []string{"provider", "type"}),
 		DeliveryLag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "bellhop_delivery_lag_seconds", Help: "From accepting an event to the provider's success answer.", Buckets: slow}, []string{"provider", "type"}),
+		ProviderSuspended: gauge("bellhop_provider_suspended", "1 if the configuration suspends the provider, so that its deliveries wait, else 0.", "provider"),
 		ReloadSuccessful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "bellhop_config_last_reload_successful", Help: "1 if the last configuration was taken, 0 if the one before still serves."}),
 		ReloadSuccessTime: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -64,7 +67,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		TLSNotAfter: gauge("bellhop_tls_not_after_seconds", "When the listener's certificate expires.", "listener"),
 		Admission:   counter("bellhop_admission_total", "Objects that the admission webhook was asked about, by its answer.", "kind", "result"),
 	}
-	reg.MustRegister(m.Received, m.ReceiveDuration, m.Deliveries, m.DeliveryDuration, m.DeliveryLag,
+	reg.MustRegister(m.Received, m.ReceiveDuration, m.Deliveries, m.DeliveryDuration, m.DeliveryLag, m.ProviderSuspended,
 		m.ReloadSuccessful, m.ReloadSuccessTime, m.ConfigInfo, m.TLSNotAfter, m.Admission)
 	return m
 }
