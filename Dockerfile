@@ -17,8 +17,15 @@ RUN mkdir -p /out/root/etc/bellhop/config /out/root/etc/bellhop/secrets /out/roo
 # Nothing but the program, the certificate authorities: no shell, no package manager.
 FROM scratch
 ARG VERSION=dev COMMIT=unknown
+# For those who list what runs: the modules are in the program (go version -m). There is no base image to name, and
+# when it was created the image says by itself.
+# https://github.com/opencontainers/image-spec/blob/main/annotations.md
 LABEL org.opencontainers.image.title="Bellhop" \
       org.opencontainers.image.description="Webhook receiver, durable queue and notifier for Kubernetes" \
+      org.opencontainers.image.vendor="Bellhop" \
+      org.opencontainers.image.authors="https://github.com/bellhop-dev" \
+      org.opencontainers.image.url="https://github.com/bellhop-dev/bellhop" \
+      org.opencontainers.image.documentation="https://github.com/bellhop-dev/bellhop/blob/main/README.md" \
       org.opencontainers.image.source="https://github.com/bellhop-dev/bellhop" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \

@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 
 	"github.com/bellhop-dev/bellhop/pkg/app"
@@ -21,9 +22,15 @@ files, and takes effect without a restart. The first SIGTERM or SIGINT stops in 
 			if p.environment != nil {
 				return p.environment
 			}
+			logger := p.logger(cmd)
+			// Nine tenths of the container's memory, unless GOMEMLIMIT is set: the garbage collector works harder before
+			// the kernel ends the process. The rest is for what Go does not count.
+			if _, err := memlimit.Set(); err != nil {
+				logger.Debug("setting the garbage collector's memory limit", "error", err)
+			}
 			return app.Run(cmd.Context(), &p.settings, app.Options{
 				Catalog: p.catalog,
-				Logger:  p.logger(cmd),
+				Logger:  logger,
 				Version: buildVersion().String(),
 			})
 		},
