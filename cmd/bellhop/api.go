@@ -40,6 +40,14 @@ func (p *program) apiFlags(cmd *cobra.Command) *api {
 	return a
 }
 
+// refusal is the API's own answer other than 2xx.
+type refusal struct {
+	status  int
+	message string
+}
+
+func (r *refusal) Error() string { return r.message }
+
 // list is the form of the API's lists.
 type list[T any] struct {
 	Items []T    `json:"items"`
@@ -96,7 +104,7 @@ func (a *api) do(ctx context.Context, method, path string, body []byte, into any
 		if json.Unmarshal(answer, &said) != nil || said.Error == "" {
 			return fmt.Errorf("%s answers %s: is that the admin address?", base.Host, resp.Status)
 		}
-		return fmt.Errorf("%s", said.Error)
+		return &refusal{resp.StatusCode, said.Error}
 	}
 	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("%s answers what is not the API's: %w; is that the admin address?", base.Host, err)

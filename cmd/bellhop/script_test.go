@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 // The scripts are the manual of the command line. Beside testscript's own they use these commands:
 //
 //	serve [FLAG…]     starts `bellhop serve` on free ports with the script's config, secrets and queue
-//	                  directories; $HOOKS and $ADMIN are its addresses, serve.log what it logs
+//	                  directories; $HOOKS and $ADMIN are its addresses, $RECEIVER the first without
+//	                  http://, serve.log what it logs
 //	logged [N] REGEXP waits until serve has logged N lines that match, one if not said
 //	stop              ends serve with SIGTERM, and fails unless it exits 0
 //	stop twice URL    leaves a request to the URL unfinished, which stopping waits for, and sends SIGTERM; once
@@ -102,7 +103,9 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 			_ = cmd.Wait()
 		}
 	})
-	ts.Setenv("HOOKS", "http://"+st.log.match(ts, 1, `msg=listening listener=receiver address=(\S+)`)[1])
+	receiver := st.log.match(ts, 1, `msg=listening listener=receiver address=(\S+)`)[1]
+	ts.Setenv("RECEIVER", receiver)
+	ts.Setenv("HOOKS", "http://"+receiver)
 	ts.Setenv("ADMIN", "http://"+st.log.match(ts, 1, `msg=listening listener=admin address=(\S+)`)[1])
 }
 

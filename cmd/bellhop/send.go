@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,34 +25,53 @@ type sender struct {
 	source, event, delivery string
 	key, file               string
 	url, endpoint, base     string
+	connectTo               string
 	contentType             string
 	headers                 []string
-	timeout                 time.Duration
+	timeout, confirm        time.Duration
 }
 
 // answerMax bounds what is printed of an answer, in bytes.
 const answerMax = 64 << 10
 
 func (p *program) send() *cobra.Command {
-	var s sender
+	var (
+		s sender
+		a *api
+	)
 	cmd := &cobra.Command{
 		Use:   "send",
 		Short: "Play a sender: sign a payload as the source does, and post it",
 		Long: `Send signs a payload as a sender of that source signs, posts it, and prints what it is answered.
 
 Either all is said here (--source, --key, --url), or --endpoint takes source, key and path from the
-configuration. Exit code 1 unless the answer is 2xx.`,
+configuration. Exit code 1 unless the answer is 2xx.
+
+With --confirm it then asks the admin API (--server) for the event, and prints in one line that it is stored and how
+its deliveries stand; exit code 1 if it is not there in time. A request that made no event, because it is a ping
+or nobody wants it, is looked up among the last requests. Each replica remembers its own, so that one which is
+not found is no failure.`,
 		Example: `  bellhop send --source github --event push --key app.key --file push.json --url http://localhost:8080/hook/3f…
-  bellhop send --endpoint app --event push --file push.json --base http://localhost:8080`,
+  bellhop send --endpoint app --event push --file push.json --base http://localhost:8080 --confirm`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			kind, key, target, err := p.sendTo(&s)
 			if err != nil {
 				return err
 			}
-			return s.post(cmd, kind, key, target)
+			sent, err := s.post(cmd, kind, key, target)
+			if err != nil || s.confirm == 0 {
+				return err
+			}
+			line, err := sent.confirm(cmd.Context(), a, s.confirm)
+			if err != nil {
+				return err
+			}
+			cmd.Println(onScreen(line))
+			return nil
 		},
 	}
+	a = p.apiFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&s.source, "source", "", "who to play, such as github; any spelling that an endpoint may use")
 	f.StringVar(&s.key, "key", "", "file of the key to sign with")
@@ -64,6 +84,9 @@ configuration. Exit code 1 unless the answer is 2xx.`,
 	f.StringVar(&s.contentType, "content-type", "application/json", "content type of the payload")
 	f.StringArrayVar(&s.headers, "header", nil, "a header, name: value; signatures are made over it where the source signs headers")
 	f.DurationVar(&s.timeout, "timeout", 30*time.Second, "how long to wait for the answer")
+	f.StringVar(&s.connectTo, "connect-to", "", "host:port to connect to in place of the URL's, whose name the certificate has to have all the same")
+	f.DurationVar(&s.confirm, "confirm", 0, "ask the admin API what became of the request, for so long")
+	f.Lookup("confirm").NoOptDefVal = "30s"
 	p.configFlags(cmd, "public-url")
 	cmd.MarkFlagsMutuallyExclusive("endpoint", "source")
 	cmd.MarkFlagsOneRequired("endpoint", "source")
@@ -114,14 +137,14 @@ func sourceNames(c bellhop.Catalog) string {
 }
 
 // post sends the request and prints status and body of the answer.
-func (s *sender) post(cmd *cobra.Command, kind bellhop.Kind[bellhop.Source], key bellhop.Secret, target string) error {
+func (s *sender) post(cmd *cobra.Command, kind bellhop.Kind[bellhop.Source], key bellhop.Secret, target string) (*sent, error) {
 	body, err := s.payload(cmd.InOrStdin())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	header, err := s.header(kind)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if kind.Source.Sign != nil {
 		variants := key.Variants()
@@ -131,27 +154,41 @@ func (s *sender) post(cmd *cobra.Command, kind bellhop.Kind[bellhop.Source], key
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("--url: %w", withoutURL(err))
+		return nil, fmt.Errorf("--url: %w", withoutURL(err))
 	}
 	r.Header = header
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(r)
+	resp, err := s.client().Do(r)
 	if err != nil {
-		return fmt.Errorf("posting to %s: %w", r.URL.Host, withoutURL(err))
+		return nil, fmt.Errorf("posting to %s: %w", r.URL.Host, withoutURL(err))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
 	if err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
+		return nil, fmt.Errorf("reading the answer: %w", err)
 	}
 	cmd.Println(resp.Status)
 	if text := strings.TrimSpace(string(answer)); text != "" {
 		cmd.Println(onScreen(text))
 	}
 	if resp.StatusCode/100 != 2 {
-		return errTold
+		return nil, errTold
 	}
-	return nil
+	return &sent{source: kind.Name, delivery: header.Get(kind.Source.DeliveryHeader), bytes: len(body), answer: answer}, nil
+}
+
+// client follows no redirects, and connects to where it is told.
+func (s *sender) client() *http.Client {
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
+	if s.connectTo != "" {
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.connectTo)
+		}
+	}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func (s *sender) payload(in io.Reader) ([]byte, error) {
