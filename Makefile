@@ -63,8 +63,8 @@ check-chart: build $(TOOLS)/gotestsum ## Lint and render the chart, and have bel
 check-senders: build $(TOOLS)/gotestsum ## Have a real Alertmanager and Flux's own recorder post to bellhop.
 	cd test/senders && BELLHOP=$(CURDIR)/bin/bellhop $(CURDIR)/$(TOOLS)/gotestsum --format pkgname-and-test-fails -- -count=1 ./...
 
-e2e: ## Install the chart on a real cluster and use it; makes one with kind if none is given, see hack/e2e.
-	hack/e2e $(TESTFLAGS)
+e2e: $(TOOLS)/gotestsum ## Install the chart on a real cluster and use it; makes one with kind if none is given, see hack/e2e.
+	PATH=$(CURDIR)/$(TOOLS):$$PATH hack/e2e $(TESTFLAGS)
 
 image: ## Build the container image.
 	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) .

@@ -153,6 +153,15 @@ https://{{ first .Values.gateway.hostnames }}
 {{- default (ternary 443 80 .Values.tls.enabled) .Values.service.port }}
 {{- end }}
 
+{{/* The Service with the admin port: the receiver's, unless the outside reaches that. */}}
+{{- define "bellhop.adminServiceName" -}}
+{{- $name := include "bellhop.fullname" . }}
+{{- if ne .Values.service.type "ClusterIP" }}
+{{- $name = printf "%s-admin" ($name | trunc 57 | trimSuffix "-") }}
+{{- end }}
+{{- $name }}
+{{- end }}
+
 {{/* The Secrets of certificates: tls.crt, tls.key, and ca.crt where the issuer tells it. */}}
 {{- define "bellhop.tlsName" -}}
 {{- default (printf "%s-tls" (include "bellhop.fullname" .)) .Values.tls.existingSecret }}

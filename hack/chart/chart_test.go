@@ -28,7 +28,6 @@ import (
 	"helm.sh/helm/v3/pkg/lint/support"
 	"helm.sh/helm/v3/pkg/strvals"
 	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -90,6 +89,11 @@ func load(t *testing.T) *chart.Chart {
 
 // render renders as `helm install bellhop chart/` does. in may be nil: a cluster that holds nothing.
 func render(t *testing.T, v map[string]any, in engine.ClientProvider) (manifests map[string]string, err error) {
+	t.Helper()
+	return renderIn(t, namespace, v, in)
+}
+
+func renderIn(t *testing.T, namespace string, v map[string]any, in engine.ClientProvider) (manifests map[string]string, err error) {
 	t.Helper()
 	c := load(t)
 	vals, err := chartutil.ToRenderValues(c, v, chartutil.ReleaseOptions{Name: "bellhop", Namespace: namespace, Revision: 1, IsInstall: true},
@@ -169,6 +173,16 @@ func find[T runtime.Object](t *testing.T, objs []runtime.Object) T {
 	return zero
 }
 
+// pods are the one that serves, and the one of helm test if there is one.
+func pods(t *testing.T, objs []runtime.Object) map[string]corev1.PodTemplateSpec {
+	t.Helper()
+	specs := map[string]corev1.PodTemplateSpec{"serve": find[*appsv1.Deployment](t, objs).Spec.Template}
+	for name, pod := range all[*corev1.Pod](objs) {
+		specs[name] = corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
+	}
+	return specs
+}
+
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
@@ -240,18 +254,13 @@ func TestRestricted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		objs := objects(t, manifests)
-		pods := []corev1.PodTemplateSpec{find[*appsv1.Deployment](t, objs).Spec.Template}
-		for _, job := range all[*batchv1.Job](objs) {
-			pods = append(pods, job.Spec.Template)
-		}
-		for _, pod := range pods {
+		for _, pod := range pods(t, objects(t, manifests)) {
 			for _, result := range evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec) {
 				if !result.Allowed {
 					t.Errorf("%s: %s: %s", name, result.ForbiddenReason, result.ForbiddenDetail)
 				}
 			}
-			for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+			for _, c := range pod.Spec.Containers {
 				if c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem {
 					t.Errorf("%s: %s may write its root file system", name, c.Name)
 				}
@@ -401,8 +410,8 @@ func TestBellhopAcceptsIt(t *testing.T) {
 				write(filepath.Join(config, file), []byte(text))
 			}
 			sources := find[*appsv1.Deployment](t, objs).Spec.Template.Spec.Volumes
-			if job := all[*batchv1.Job](objs)["bellhop-test"]; job != nil {
-				sources = job.Spec.Template.Spec.Volumes // a pod that reads Secrets from the API has no volume of them
+			if pod := all[*corev1.Pod](objs)["bellhop-test"]; pod != nil {
+				sources = pod.Spec.Volumes // a pod that reads Secrets from the API has no volume of them
 			}
 			for _, volume := range sources {
 				if volume.Projected == nil {

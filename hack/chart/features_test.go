@@ -11,7 +11,6 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -61,16 +60,12 @@ func TestEveryFileIsMounted(t *testing.T) {
 	t.Parallel()
 	for name, v := range values(t) {
 		objs := rendered(t, v)
-		pods := map[string]corev1.PodSpec{"serve": find[*appsv1.Deployment](t, objs).Spec.Template.Spec}
-		for job, o := range all[*batchv1.Job](objs) {
-			pods[job] = o.Spec.Template.Spec
-		}
-		for pod, spec := range pods {
+		for pod, template := range pods(t, objs) {
 			volumes := map[string]bool{}
-			for _, volume := range spec.Volumes {
+			for _, volume := range template.Spec.Volumes {
 				volumes[volume.Name] = true
 			}
-			for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+			for _, c := range template.Spec.Containers {
 				mounted := func(path string) bool {
 					return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return strings.HasPrefix(path, m.MountPath+"/") })
 				}
@@ -109,9 +104,9 @@ func TestServicesReachThePods(t *testing.T) {
 			if !selects.Matches(labels.Set(pod.Labels)) {
 				t.Errorf("%s: Service %s does not select the pod", name, service.Name)
 			}
-			for _, job := range all[*batchv1.Job](objs) {
-				if selects.Matches(labels.Set(job.Spec.Template.Labels)) {
-					t.Errorf("%s: Service %s selects the pod of %s", name, service.Name, job.Name)
+			for _, test := range all[*corev1.Pod](objs) {
+				if selects.Matches(labels.Set(test.Labels)) {
+					t.Errorf("%s: Service %s selects the pod %s", name, service.Name, test.Name)
 				}
 			}
 			for _, port := range service.Spec.Ports {
@@ -126,10 +121,57 @@ func TestServicesReachThePods(t *testing.T) {
 	}
 }
 
+// TestHelmTest: the pod of helm test posts to a name that the certificate has, and asks the admin API for the event where
+// a token and a port let it.
+func TestHelmTest(t *testing.T) {
+	t.Parallel()
+	const receiver, confirm = "--base=http://bellhop.hooks.svc:80", "--confirm --server=http://bellhop:9090 --token-file=/etc/bellhop/admin/token"
+	for _, tc := range []struct{ set, want string }{
+		{oneLiner, receiver + " " + confirm},
+		{oneLiner + ",admin.token.enabled=false", receiver},
+		{oneLiner + ",networkPolicy.enabled=true", receiver + " " + confirm},
+		{oneLiner + ",networkPolicy.enabled=true,networkPolicy.adminFrom=null", receiver},
+		{oneLiner + ",service.type=LoadBalancer", receiver + " --confirm --server=http://bellhop-admin:9090 --token-file=/etc/bellhop/admin/token"},
+		{oneLiner + ",test.base=https://hooks.example.com", "--base=https://hooks.example.com " + confirm},
+		{oneLiner + ",tls.enabled=true,tls.existingSecret=mine", "--base=https://bellhop.hooks.svc:443 " + confirm},
+		{oneLiner + ",tls.enabled=true,certManager.enabled=true,certManager.dnsNames={a.example.com}", "--base=https://bellhop.hooks.svc:443 " + confirm},
+		{
+			oneLiner + ",tls.enabled=true,certManager.enabled=true,certManager.issuerRef.name=acme,certManager.dnsNames={*.example.com}",
+			"--base=https://hooks.example.com:443 --connect-to=bellhop.hooks.svc:443 " + confirm,
+		},
+	} {
+		t.Run(tc.set, func(t *testing.T) {
+			t.Parallel()
+			objs := rendered(t, set(t, tc.set))
+			args := find[*corev1.Pod](t, objs).Spec.Containers[0].Args
+			fixed := []string{"send", "--endpoint=app", "--event=push", "--file=/test/payload.json"}
+			if got := strings.Join(args[len(fixed):], " "); got != tc.want || !slices.Equal(args[:len(fixed)], fixed) {
+				t.Errorf("sends\n%s %s\nwant\n%s %s", args[:len(fixed)], got, fixed, tc.want)
+			}
+			for _, arg := range args {
+				server, ok := strings.CutPrefix(arg, "--server=http://")
+				if !ok {
+					continue
+				}
+				name, _, _ := strings.Cut(server, ":")
+				service := all[*corev1.Service](objs)[name]
+				if service == nil || !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == "admin" && p.Port == 9090 }) {
+					t.Errorf("Service %s has no admin port", name)
+				}
+			}
+		})
+	}
+	for _, expr := range []string{"", oneLiner + ",test.enabled=false"} {
+		if pods := all[*corev1.Pod](rendered(t, set(t, expr))); len(pods) != 0 {
+			t.Errorf("%q: there is something to test", expr)
+		}
+	}
+}
+
 // TestPermissions: the least that the values need, and a token only for those who have permissions.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
-	const events = "hooks: events.k8s.io/events create,patch"
+	const events = "hooks: /configmaps[bellhop] get; hooks: events.k8s.io/events create,patch"
 	for _, tc := range []struct{ set, want string }{
 		{oneLiner, events},
 		{"kubernetesEvents.enabled=false", ""},
@@ -161,6 +203,9 @@ func TestPermissions(t *testing.T) {
 				for _, rule := range role.Rules {
 					for _, group := range rule.APIGroups {
 						for _, resource := range rule.Resources {
+							if len(rule.ResourceNames) > 0 {
+								resource += "[" + strings.Join(rule.ResourceNames, ",") + "]"
+							}
 							may = append(may, role.Namespace+": "+group+"/"+resource+" "+strings.Join(rule.Verbs, ","))
 						}
 					}
@@ -344,23 +389,37 @@ func TestAdmission(t *testing.T) {
 func TestOnlyHooksAreRouted(t *testing.T) {
 	t.Parallel()
 	objs := feature(t, "ingress")
-	for _, rule := range find[*networkingv1.Ingress](t, objs).Spec.Rules {
-		for _, path := range rule.HTTP.Paths {
-			if path.Path != "/hook/" || *path.PathType != networkingv1.PathTypePrefix || path.Backend.Service.Port.Name != "hook" {
-				t.Errorf("%s leads to %+v", path.Path, path.Backend.Service)
-			}
-		}
+	var paths []networkingv1.HTTPIngressPath
+	ingress := find[*networkingv1.Ingress](t, objs)
+	for _, rule := range ingress.Spec.Rules {
+		paths = append(paths, rule.HTTP.Paths...)
+	}
+	if len(paths) != 1 || ingress.Spec.DefaultBackend != nil {
+		t.Fatalf("Ingress: leads to %v and %v", paths, ingress.Spec.DefaultBackend)
+	}
+	if p := paths[0]; p.Path != "/hook/" || *p.PathType != networkingv1.PathTypePrefix || p.Backend.Service.Name != "bellhop" || p.Backend.Service.Port.Name != "hook" {
+		t.Errorf("Ingress: %s leads to %+v", p.Path, p.Backend.Service)
 	}
 	if got := environment(t, objs)["BELLHOP_PUBLIC_URL"]; got != "https://hooks.example.com" {
 		t.Errorf("Ingress: BELLHOP_PUBLIC_URL is %q", got)
 	}
+
 	objs = feature(t, "gateway")
-	for _, rule := range find[*gateway.HTTPRoute](t, objs).Spec.Rules {
-		if path := rule.Matches[0].Path; len(rule.Matches) != 1 || *path.Value != "/hook/" || *path.Type != gateway.PathMatchPathPrefix {
-			t.Errorf("HTTPRoute: %v", rule.Matches)
-		}
-		if port := *rule.BackendRefs[0].Port; port != 80 {
-			t.Errorf("HTTPRoute: leads to port %d", port)
+	rules := find[*gateway.HTTPRoute](t, objs).Spec.Rules
+	if len(rules) != 1 || len(rules[0].Matches) != 1 || len(rules[0].BackendRefs) != 1 {
+		t.Fatalf("HTTPRoute: %+v", rules)
+	}
+	if path := rules[0].Matches[0].Path; *path.Value != "/hook/" || *path.Type != gateway.PathMatchPathPrefix {
+		t.Errorf("HTTPRoute: %v", path)
+	}
+	backend := rules[0].BackendRefs[0]
+	service := all[*corev1.Service](objs)[string(backend.Name)]
+	if service == nil {
+		t.Fatalf("HTTPRoute: no Service %s", backend.Name)
+	}
+	for _, port := range service.Spec.Ports {
+		if leads := port.Port == *backend.Port; leads != (port.Name == "hook") {
+			t.Errorf("HTTPRoute: leads to port %s: %v", port.Name, leads)
 		}
 	}
 	if got := environment(t, objs)["BELLHOP_PUBLIC_URL"]; got != "https://hooks.example.com" {

@@ -9,9 +9,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +29,8 @@ const (
 	between = 20 * time.Millisecond
 	// releaseName is every test's: the namespace tells them apart.
 	releaseName = "bellhop"
+	// suite is in the name of each namespace that the tests make, and its label app.kubernetes.io/part-of.
+	suite = "bellhop-e2e"
 )
 
 // namespace is a test's own, with a peer in it.
@@ -38,18 +42,27 @@ type namespace struct {
 // newNamespace makes one, and starts a peer whose answers to deliveries take delay.
 func newNamespace(t *testing.T, delay time.Duration) *namespace {
 	t.Helper()
+	n := newQuietNamespace(t)
+	n.startPeer(t, delay)
+	return n
+}
+
+// newQuietNamespace makes one without a peer.
+func newQuietNamespace(t *testing.T) *namespace {
+	t.Helper()
 	if !provided {
 		t.Skip("KUBECONFIG and E2E_LOAD_IMAGE do not both name a cluster to test on: see `make e2e`")
 	}
-	n := &namespace{name: "bellhop-e2e-" + strings.ToLower(rand.Text()[:8])}
+	n := &namespace{name: suite + "-" + strings.ToLower(rand.Text()[:8])}
 	n.apply(t, fmt.Sprintf(`
 apiVersion: v1
 kind: Namespace
 metadata:
   name: %s
   labels:
+    app.kubernetes.io/part-of: %s
     pod-security.kubernetes.io/enforce: restricted
-`, n.name))
+`, n.name, suite))
 	t.Cleanup(func() {
 		if t.Failed() {
 			n.explain(t)
@@ -57,11 +70,13 @@ metadata:
 		// The test's context is over by now.
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if _, err := run(ctx, "kubectl", "delete", "namespace", n.name); err != nil {
+		// The release has objects outside of namespaces. Its namespace goes while the next test runs: see TestMain.
+		_, uninstalled := run(ctx, "helm", "uninstall", releaseName, "--namespace="+n.name, "--ignore-not-found")
+		_, deleted := run(ctx, "kubectl", "delete", "namespace", n.name, "--wait=false")
+		if err := errors.Join(uninstalled, deleted); err != nil {
 			t.Error(err)
 		}
 	})
-	n.startPeer(t, delay)
 	return n
 }
 
@@ -73,7 +88,7 @@ func (n *namespace) explain(t *testing.T) {
 	for _, args := range [][]string{
 		{"get", "pods,services,persistentvolumeclaims", "-o", "wide"},
 		{"get", "events", "--sort-by=.lastTimestamp"},
-		{"logs", "--selector=app.kubernetes.io/name=bellhop", "--tail=50"},
+		{"logs", "--selector=app.kubernetes.io/instance=" + releaseName, "--prefix", "--tail=50"}, // helm test's pod is one
 	} {
 		out, err := run(ctx, "kubectl", append([]string{"--namespace", n.name}, args...)...)
 		t.Logf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -147,22 +162,32 @@ func (n *namespace) helm(t *testing.T, verb string, args ...string) {
 // install installs the chart; each of sets is a --set.
 func (n *namespace) install(t *testing.T, sets ...string) {
 	t.Helper()
-	n.helm(t, "install", append([]string{chartDir, "--set=image.repository=" + repository, "--set=image.tag=" + tag}, sets...)...)
+	n.helm(t, "install", append([]string{chartDir, ourImage}, sets...)...)
 }
 
 const (
+	// ourImage is the image that TestMain loaded.
+	ourImage = "--set=image.repository=" + repository + ",image.tag=" + tag
 	// oneHook is what the README installs.
 	oneHook = "--set=hooks[0].name=app,hooks[0].source=github"
+	// brief shortens what pods wait for before they end, where that is not what is tested.
+	brief = "--set=preStopSleepSeconds=1"
 	// toPeer has every event delivered to the peer, whole.
 	toPeer = "--set=providers[0].name=peer,providers[0].type=generic,providers[0].format=cloudevents,providers[0].address=http://peer:8080/sink"
 )
 
+// secret is a Secret's data.
+func (n *namespace) secret(t *testing.T, name string) map[string][]byte {
+	t.Helper()
+	var secret struct{ Data map[string][]byte }
+	n.get(t, &secret, "secret", name)
+	return secret.Data
+}
+
 // key is an endpoint's, as the chart generated it.
 func (n *namespace) key(t *testing.T, endpoint string) []byte {
 	t.Helper()
-	var secret struct{ Data map[string][]byte }
-	n.get(t, &secret, "secret", releaseName+"-keys")
-	key := secret.Data[endpoint+".key"]
+	key := n.secret(t, releaseName+"-keys")[endpoint+".key"]
 	if len(key) == 0 {
 		t.Fatalf("the Secret has no key for %s", endpoint)
 	}
@@ -175,6 +200,7 @@ type pod struct {
 		Name, UID         string
 		DeletionTimestamp string
 	}
+	Spec   struct{ NodeName string }
 	Status struct {
 		Phase             string
 		ContainerStatuses []struct {
@@ -298,6 +324,64 @@ func (n *namespace) delivered(t *testing.T, ids ...string) (r peer.Received) {
 	return r
 }
 
+// deliveries waits until so many came to the peer, and returns how many did.
+func (n *namespace) deliveries(t *testing.T, count int) (came int) {
+	t.Helper()
+	eventually(t, fmt.Sprint(count, " deliveries"), func() bool {
+		r, err := n.peer.Received(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		came = len(r.Times)
+		return came >= count
+	})
+	return came
+}
+
+// another waits until another pod than that of before is ready, and books how long that took since.
+func (n *namespace) another(t *testing.T, before pod, since time.Time) {
+	t.Helper()
+	eventually(t, "another pod", func() bool {
+		return slices.ContainsFunc(n.pods(t), func(p pod) bool { return p.ready() && p.Metadata.UID != before.Metadata.UID })
+	})
+	measured.add(t, "another pod ready after", time.Since(since).Round(10*time.Millisecond))
+}
+
+// undisturbed ends the peer's load and fails the test unless each push was answered with 2xx.
+func (n *namespace) undisturbed(t *testing.T) {
+	t.Helper()
+	load, err := n.peer.End(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if load.Error != "" || load.Refused() != 0 || load.Broken != 0 || load.Acknowledged == 0 {
+		t.Errorf("the load was disturbed: %v %s", load.Result, load.Error)
+	}
+	measured.add(t, "pushes meanwhile", load.Acknowledged)
+	measured.add(t, "refused", load.Refused())
+	measured.add(t, "broken connections", load.Broken)
+	measured.add(t, "latency p50, p99, max", fmt.Sprint(
+		rig.Percentile(load.Latencies, 50), rig.Percentile(load.Latencies, 99), rig.Percentile(load.Latencies, 100)))
+}
+
+// allDelivered waits for the deliveries of a load that was acknowledged, books what became of them, and waits until
+// the pod that was deleted meanwhile is gone.
+func (n *namespace) allDelivered(t *testing.T, first int64, count int) {
+	t.Helper()
+	ids := make([]string, count)
+	for i := range ids {
+		ids[i] = rig.DeliveryID(first + int64(i))
+	}
+	again := 0
+	for _, times := range n.delivered(t, ids...).Times {
+		again += times - 1
+	}
+	eventually(t, "the end of the deleted pod", func() bool { return len(n.pods(t)) == 1 })
+	measured.add(t, "acknowledged", count)
+	measured.add(t, "lost", 0) // else delivered had failed
+	measured.add(t, "delivered again", again)
+}
+
 // reloaded is the metric that says whether the newest configuration is the one that serves.
 const reloaded = "bellhop_config_last_reload_successful"
 
@@ -313,10 +397,31 @@ func (n *namespace) metric(t *testing.T, name string) string {
 	return ""
 }
 
-// forwarded is the line in which kubectl says which port it chose.
-var forwarded = regexp.MustCompile(`^Forwarding from (127\.0\.0\.1:[0-9]+) ->`)
+// told waits for a Kubernetes Event on the release's ConfigMap, of that reason and with that in its note.
+func (n *namespace) told(t *testing.T, reason, note string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("an Event %s with %q", reason, note), func() bool {
+		var list struct {
+			Items []struct {
+				Reason, Note string
+				Regarding    struct{ Kind, Name string }
+			}
+		}
+		n.get(t, &list, "events.events.k8s.io")
+		for _, e := range list.Items {
+			if e.Reason == reason && e.Regarding.Kind == "ConfigMap" && e.Regarding.Name == releaseName && strings.Contains(e.Note, note) {
+				return true
+			}
+		}
+		return false
+	})
+}
 
-// startPeer runs the peer and forwards a port to it.
+// serving is the line in which kubectl says which port it chose.
+var serving = regexp.MustCompile(`^Starting to serve on (127\.0\.0\.1:[0-9]+)$`)
+
+// startPeer runs the peer and opens a way to it: through the API server, which asks the pod itself. A forwarded port
+// would go by the kubelet, and end with it.
 func (n *namespace) startPeer(t *testing.T, delay time.Duration) {
 	t.Helper()
 	n.apply(t, fmt.Sprintf(`
@@ -344,7 +449,7 @@ spec:
 `, n.name, peerImage, delay))
 	n.kubectl(t, "wait", "--for=condition=Ready", "pod/peer", "--timeout="+patience.String())
 
-	cmd := exec.CommandContext(t.Context(), "kubectl", "--namespace", n.name, "port-forward", "pod/peer", ":8080", "--address=127.0.0.1")
+	cmd := exec.CommandContext(t.Context(), "kubectl", "proxy", "--port=0")
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -358,7 +463,7 @@ spec:
 	go func() {
 		defer close(ended)
 		for s := bufio.NewScanner(out); s.Scan(); {
-			if m := forwarded.FindStringSubmatch(s.Text()); m != nil {
+			if m := serving.FindStringSubmatch(s.Text()); m != nil {
 				address <- m[1]
 			}
 		}
@@ -367,8 +472,8 @@ spec:
 	t.Cleanup(func() { <-ended })
 	select {
 	case a := <-address:
-		n.peer = &peer.Client{Base: "http://" + a}
+		n.peer = &peer.Client{Base: "http://" + a + "/api/v1/namespaces/" + n.name + "/pods/peer:8080/proxy"}
 	case <-ended:
-		t.Fatal("kubectl port-forward ended")
+		t.Fatal("kubectl proxy ended")
 	}
 }

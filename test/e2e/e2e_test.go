@@ -81,6 +81,11 @@ func TestInstall(t *testing.T) { //nolint:paralleltest // measures: others on th
 	n.sameProcess(t, before)
 }
 
+// endpoint is a configuration file with one.
+func endpoint(name string) string {
+	return fmt.Sprintf("apiVersion: bellhop.dev/v1\nkind: Config\nendpoints:\n- {name: %[1]s, source: github, keyPath: %[1]s.key}\n", name)
+}
+
 // TestEndpointsAreAddedLive patches twenty endpoints in, one after the other, while pushes come to another one.
 func TestEndpointsAreAddedLive(t *testing.T) { //nolint:paralleltest // measures: others on the same node would disturb it
 	const count, rate = 20, 200
@@ -99,7 +104,7 @@ func TestEndpointsAreAddedLive(t *testing.T) { //nolint:paralleltest // measures
 	for i, key := range keys {
 		name := fmt.Sprintf("added-%02d", i)
 		config := map[string]any{"data": map[string]string{
-			name + ".yaml": fmt.Sprintf("apiVersion: bellhop.dev/v1\nkind: Config\nendpoints:\n- {name: %[1]s, source: github, keyPath: %[1]s.key}\n", name),
+			name + ".yaml": endpoint(name),
 		}}
 		secret := map[string]any{"data": map[string][]byte{name + ".key": key}}
 		// In turns, the key comes first and the endpoint does. The clock starts before the second patch is sent.
@@ -117,47 +122,44 @@ func TestEndpointsAreAddedLive(t *testing.T) { //nolint:paralleltest // measures
 		took = append(took, time.Since(start))
 	}
 	// An endpoint whose key is missing waits for it, however long: the configuration of before serves.
-	late := rig.NewKeys(1)[0]
-	n.patch(t, "configmap/"+releaseName, map[string]any{"data": map[string]string{
-		"late.yaml": "apiVersion: bellhop.dev/v1\nkind: Config\nendpoints:\n- {name: late, source: github, keyPath: late.key}\n",
-	}})
+	lateKey := rig.NewKeys(1)[0]
+	n.patch(t, "configmap/"+releaseName, map[string]any{"data": map[string]string{"late.yaml": endpoint("late")}})
 	eventually(t, reloaded+" 0", func() bool { return n.metric(t, reloaded) == "0" })
-	if a, err := n.peer.Post(t.Context(), push(late, rig.DeliveryID(50), recorded(t))); err != nil || a.Status != 404 {
+	if a, err := n.peer.Post(t.Context(), push(lateKey, rig.DeliveryID(50), recorded(t))); err != nil || a.Status != 404 {
 		t.Errorf("an endpoint without its key: %+v, %v", a, err)
 	}
-	n.patch(t, "secret/"+releaseName+"-keys", map[string]any{"data": map[string][]byte{"late.key": late}})
-	n.accepted(t, push(late, rig.DeliveryID(50), recorded(t)))
+	if !n.pod(t).ready() {
+		t.Error("for want of one endpoint's key the pod is not ready")
+	}
+	n.patch(t, "secret/"+releaseName+"-keys", map[string]any{"data": map[string][]byte{"late.key": lateKey}})
+	n.accepted(t, push(lateKey, rig.DeliveryID(50), recorded(t)))
 
 	// All of them, still.
 	var ids []string
-	for i, key := range append(keys, late, app) {
+	for i, key := range append(keys, lateKey, app) {
 		ids = append(ids, rig.DeliveryID(int64(100+i)))
 		if a, err := n.peer.Post(t.Context(), push(key, ids[i], recorded(t))); err != nil || a.Status != 202 {
 			t.Errorf("endpoint %d: %+v, %v", i, a, err)
 		}
 	}
-	load, err := n.peer.End(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if load.Error != "" || load.Refused() != 0 || load.Broken != 0 || load.Acknowledged == 0 {
-		t.Errorf("the load was disturbed: %v %s", load.Result, load.Error)
-	}
+	n.undisturbed(t)
 	n.delivered(t, ids...)
 
 	slices.Sort(took)
 	measured.add(t, "endpoints added", len(took))
 	measured.add(t, "patch to first 202, median", rig.Percentile(took, 50).Round(time.Millisecond))
 	measured.add(t, "patch to first 202, max", rig.Percentile(took, 100).Round(time.Millisecond))
-	measured.add(t, "pushes meanwhile", load.Acknowledged)
-	measured.add(t, "refused", load.Refused())
-	measured.add(t, "broken connections", load.Broken)
-	measured.add(t, "latency p50, p99, max", fmt.Sprint(
-		rig.Percentile(load.Latencies, 50), rig.Percentile(load.Latencies, 99), rig.Percentile(load.Latencies, 100)))
 	n.sameProcess(t, before)
 }
 
-// TestBrokenConfiguration: what cannot be read changes nothing but the metric, until it is mended.
+// What is wrong with a file broken.yaml, and where.
+const (
+	broken   = "apiVersion: bellhop.dev/v1\nkind: Config\nendpoint: []\n"
+	brokenAt = "broken.yaml:3:1: "
+)
+
+// TestBrokenConfiguration: what cannot be read, or lacks a key, changes nothing but the metric, and tells of itself
+// by Events on the ConfigMap, until it is mended.
 func TestBrokenConfiguration(t *testing.T) { //nolint:paralleltest // measures: others on the same node would disturb it
 	n := newNamespace(t, 0)
 	n.install(t, oneHook, toPeer)
@@ -165,24 +167,30 @@ func TestBrokenConfiguration(t *testing.T) { //nolint:paralleltest // measures: 
 	n.accepted(t, push(key, rig.DeliveryID(1), recorded(t)))
 
 	for i, step := range []struct {
-		patch any // of the ConfigMap's data
-		want  string
+		patch        any // of the ConfigMap's data
+		want         string
+		reason, note string // of the Event
 	}{
-		{map[string]any{"broken.yaml": "apiVersion: bellhop.dev/v1\nkind: Config\nendpoint: []\n"}, "0"},
-		{map[string]any{"broken.yaml": nil}, "1"},
+		{map[string]any{"broken.yaml": broken}, "0", "ConfigInvalid", brokenAt},
+		{map[string]any{"broken.yaml": nil, "late.yaml": endpoint("late")}, "0", "KeyMissing", "late.key"},
+		{map[string]any{"late.yaml": nil}, "1", "ConfigReloaded", "serves"},
 	} {
 		n.patch(t, "configmap/"+releaseName, map[string]any{"data": step.patch})
 		start := time.Now()
 		eventually(t, reloaded+" "+step.want, func() bool { return n.metric(t, reloaded) == step.want })
-		measured.add(t, reloaded+" "+step.want+" after", time.Since(start).Round(10*time.Millisecond))
+		n.told(t, step.reason, step.note)
+		measured.add(t, reloaded+" "+step.want+" and Event "+step.reason+" after", time.Since(start).Round(10*time.Millisecond))
 		id := rig.DeliveryID(int64(2 + i))
 		if a, err := n.peer.Post(t.Context(), push(key, id, recorded(t))); err != nil || a.Status != 202 {
-			t.Errorf("with a metric of %s a push is answered %+v, %v", step.want, a, err)
+			t.Errorf("after %s a push is answered %+v, %v", step.reason, a, err)
 		}
 		n.delivered(t, id)
 		if !n.pod(t).ready() {
-			t.Errorf("with a metric of %s the pod is not ready", step.want)
+			t.Errorf("after %s the pod is not ready", step.reason)
 		}
+	}
+	if described := n.kubectl(t, "describe", "configmap/"+releaseName); !strings.Contains(described, "ConfigInvalid") {
+		t.Errorf("kubectl describe does not tell of the Events:\n%s", described)
 	}
 	n.sameProcess(t, before)
 }
@@ -208,21 +216,10 @@ func TestPodDeleted(t *testing.T) { //nolint:paralleltest // measures: others on
 			}); err != nil {
 				t.Fatal(err)
 			}
-			var at int
-			eventually(t, "a quarter of the deliveries", func() bool {
-				r, err := n.peer.Received(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				at = len(r.Times)
-				return at >= count/4
-			})
+			at := n.deliveries(t, count/4)
 			deleted := time.Now()
 			n.kubectl(t, append([]string{"delete", "pod", before.Metadata.Name, "--wait=false"}, tc.flags...)...)
-			eventually(t, "another pod", func() bool {
-				return slices.ContainsFunc(n.pods(t), func(p pod) bool { return p.ready() && p.Metadata.UID != before.Metadata.UID })
-			})
-			measured.add(t, "another pod ready after", time.Since(deleted).Round(10*time.Millisecond))
+			n.another(t, before, deleted)
 
 			load, err := n.peer.Await(t.Context())
 			if err != nil {
@@ -231,20 +228,8 @@ func TestPodDeleted(t *testing.T) { //nolint:paralleltest // measures: others on
 			if load.Error != "" || load.Acknowledged != count {
 				t.Fatalf("acknowledged %d of %d: %s", load.Acknowledged, count, load.Error)
 			}
-			ids := make([]string, count)
-			for i := range ids {
-				ids[i] = rig.DeliveryID(first + int64(i))
-			}
-			got := n.delivered(t, ids...)
-			again := 0
-			for _, times := range got.Times {
-				again += times - 1
-			}
-			eventually(t, "the end of the deleted pod", func() bool { return len(n.pods(t)) == 1 })
-			measured.add(t, "acknowledged", load.Acknowledged)
+			n.allDelivered(t, first, count)
 			measured.add(t, "delivered when the pod was deleted", at)
-			measured.add(t, "lost", 0) // else delivered had failed
-			measured.add(t, "delivered again", again)
 			measured.add(t, "broken connections, repeated", load.Broken)
 			measured.add(t, "answers", load.Statuses)
 			measured.add(t, "longest a push waited", rig.Percentile(load.Latencies, 100).Round(time.Millisecond))
@@ -253,25 +238,64 @@ func TestPodDeleted(t *testing.T) { //nolint:paralleltest // measures: others on
 	}
 }
 
-// TestUpgradeRollbackUninstall: keys outlive upgrades, what waits in the queue outlives the pod, a rollback
-// takes back, and uninstalling leaves what says that it stays and nothing else.
+// chartBefore is the chart as it was in the newest commit that has it in another version, as an archive.
+func chartBefore(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("E2E_CHART_BEFORE"); dir != "" {
+		return dir
+	}
+	git := func(args ...string) string {
+		out, err := run(t.Context(), "git", append([]string{"-C", "../.."}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	version := func(chart string) string {
+		_, rest, _ := strings.Cut("\n"+chart, "\nversion: ")
+		version, _, _ := strings.Cut(rest, "\n")
+		return version
+	}
+	now, err := os.ReadFile(filepath.Join(chartDir, "Chart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for commit := range strings.FieldsSeq(git("log", "--format=%H", "--", "chart")) {
+		before := version(git("show", commit+":chart/Chart.yaml"))
+		if before == version(string(now)) {
+			continue
+		}
+		file := filepath.Join(t.TempDir(), "bellhop-"+before+".tgz")
+		git("archive", "--format=tgz", "--prefix=bellhop/", "--output="+file, commit+":chart")
+		measured.add(t, "version before", before)
+		return file
+	}
+	if strings.TrimSpace(git("rev-parse", "--is-shallow-repository")) == "true" {
+		t.Skip("this clone has not all of git's history: git fetch --unshallow, or name the chart before this one in E2E_CHART_BEFORE")
+	}
+	t.Fatal("git's history has the chart in one version only: name the chart before this one in E2E_CHART_BEFORE")
+	return ""
+}
+
+// TestUpgradeRollbackUninstall goes from the chart's version of before to this one, back, and here again: keys and
+// what waits in the queue outlive the pods, and uninstalling leaves what says that it stays and nothing else.
 func TestUpgradeRollbackUninstall(t *testing.T) { //nolint:paralleltest // measures: others on the same node would disturb it
 	n := newNamespace(t, 0)
-	n.install(t, oneHook, toPeer)
+	// Nobody listens there: what is accepted waits.
+	const toNobody = "--set=providers[0].address=http://127.0.0.1:9/sink,providers[0].retry.maxBackoff=1s"
+	n.helm(t, "install", chartBefore(t), ourImage, brief, oneHook, toPeer, toNobody)
 	app, first := n.key(t, "app"), n.pod(t)
 	n.accepted(t, push(app, rig.DeliveryID(1), recorded(t)))
 
-	// Another hook: the same process serves it.
-	n.helm(t, "upgrade", chartDir, "--reuse-values", oneHook+",hooks[1].name=other,hooks[1].source=github")
+	// This version: another pod with the same key and the same queue, so a delivery of before is a duplicate.
+	n.helm(t, "upgrade", chartDir, "--reset-then-reuse-values")
 	if string(n.key(t, "app")) != string(app) {
 		t.Fatal("the upgrade changed a key")
 	}
-	other := n.key(t, "other")
-	n.accepted(t, push(other, rig.DeliveryID(2), recorded(t)))
-	n.sameProcess(t, first)
-
-	// Another pod: the queue is the same, so a delivery of before is a duplicate.
-	n.helm(t, "upgrade", chartDir, "--reuse-values", "--set=podAnnotations.e2e=again")
+	second := n.pod(t)
+	if second.Metadata.UID == first.Metadata.UID {
+		t.Error("the pod is the one of before")
+	}
 	again := push(app, rig.DeliveryID(1), recorded(t))
 	eventually(t, "a duplicate", func() bool {
 		a, err := n.peer.Post(t.Context(), again)
@@ -283,9 +307,13 @@ func TestUpgradeRollbackUninstall(t *testing.T) { //nolint:paralleltest // measu
 		}
 		return a.Error == ""
 	})
-	if n.pod(t).Metadata.UID == first.Metadata.UID {
-		t.Error("the pod is the one of before")
-	}
+
+	// Another hook, and the destination: the same process serves both.
+	n.helm(t, "upgrade", chartDir, "--reset-then-reuse-values", oneHook+",hooks[1].name=other,hooks[1].source=github", toPeer)
+	other := n.key(t, "other")
+	n.accepted(t, push(other, rig.DeliveryID(2), recorded(t)))
+	n.delivered(t, rig.DeliveryID(1), rig.DeliveryID(2))
+	n.sameProcess(t, second)
 
 	n.helm(t, "rollback", "1")
 	if string(n.key(t, "app")) != string(app) {
@@ -296,7 +324,14 @@ func TestUpgradeRollbackUninstall(t *testing.T) { //nolint:paralleltest // measu
 	if err != nil || a.Status != 404 {
 		t.Errorf("the hook that was rolled back answers %d: %s%s, %v", a.Status, a.Body, a.Error, err)
 	}
-	n.delivered(t, rig.DeliveryID(1), rig.DeliveryID(2), rig.DeliveryID(3))
+	n.helm(t, "rollback", "3")
+	n.accepted(t, push(other, rig.DeliveryID(5), recorded(t)))
+	got := n.delivered(t, rig.DeliveryID(3), rig.DeliveryID(5))
+	for id, times := range got.Times {
+		if times != 1 {
+			t.Errorf("%s was delivered %d times", id, times)
+		}
+	}
 
 	n.helm(t, "uninstall")
 	kept, before := 0, ""

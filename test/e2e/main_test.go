@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -38,6 +39,12 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	measured.print()
+	if provided {
+		if _, err := run(context.Background(), "kubectl", "delete", "namespaces", "--selector=app.kubernetes.io/part-of="+suite, "--timeout="+patience.String()); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e: waiting for the end of the namespaces:", err)
+			code = 1
+		}
+	}
 	os.Exit(code)
 }
 

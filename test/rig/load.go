@@ -3,7 +3,10 @@ package rig
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +25,15 @@ import (
 type Load struct {
 	// Hooks are sent to in turn, at least one.
 	Hooks []*Hook
+	// Hosts are the host:port of replicas that all serve the hooks; empty for the hooks' own. As behind a load
+	// balancer, connections are spread over them, and one that breaks or is refused goes on with the next.
+	Hosts []string
 	// Connections send at the same time, each one push after the other.
 	Connections int
+	// Fresh is how many of the connections are made anew for each push.
+	Fresh int
+	// RootCAs are the authorities that the certificates of https hooks are verified against; nil for the system's.
+	RootCAs *x509.CertPool
 	// Count and For end the load, whichever comes first. Both must be set: no load is unbounded.
 	Count int64
 	For   time.Duration
@@ -34,6 +44,8 @@ type Load struct {
 	// Persist sends a delivery again, under the same id, until it is answered with 2xx: after a broken
 	// connection, and after 429 and 503. Without it a broken connection ends the load with an error.
 	Persist bool
+	// Pause is the time before a delivery is sent again; 20 ms if 0.
+	Pause time.Duration
 	// Acknowledged is told of each delivery that was answered with 2xx; nil for nobody. It is called by all
 	// connections at the same time.
 	Acknowledged func(n int64, sent, answered time.Time)
@@ -104,9 +116,9 @@ func (l *Load) Run(ctx context.Context) (Result, error) {
 	)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	for range l.Connections {
+	for i := range l.Connections {
 		wg.Go(func() {
-			s := sender{load: l, statuses: map[int]int64{}}
+			s := sender{load: l, fresh: i < l.Fresh, turn: i, statuses: map[int]int64{}}
 			err := s.run(ctx, start, &next)
 			if err != nil {
 				cancel(err)
@@ -132,6 +144,8 @@ func (l *Load) Run(ctx context.Context) (Result, error) {
 // sender is one connection at a time.
 type sender struct {
 	load      *Load
+	fresh     bool
+	turn      int // of the load's hosts
 	conn      net.Conn
 	r         *bufio.Reader
 	id        []byte
@@ -144,6 +158,14 @@ func (s *sender) close() {
 	if s.conn != nil {
 		_ = s.conn.Close() // its fate no longer matters
 		s.conn = nil
+	}
+}
+
+// next leaves a host that broke the connection or refused.
+func (s *sender) next() {
+	if len(s.load.Hosts) > 0 {
+		s.close()
+		s.turn++
 	}
 }
 
@@ -204,7 +226,8 @@ func (s *sender) deliver(ctx context.Context, n int64, due time.Time) error {
 				return fmt.Errorf("delivery %d: answered with status %d", n, status)
 			}
 		}
-		if !wait(ctx, 20*time.Millisecond) {
+		s.next()
+		if !wait(ctx, cmp.Or(s.load.Pause, 20*time.Millisecond)) {
 			return nil
 		}
 	}
@@ -216,8 +239,7 @@ const sendTimeout = 30 * time.Second
 // send writes one request and reads its answer.
 func (s *sender) send(ctx context.Context, hook *Hook, n int64) (status int, err error) {
 	if s.conn == nil {
-		var d net.Dialer
-		if s.conn, err = d.DialContext(ctx, "tcp", hook.host); err != nil {
+		if s.conn, err = s.dial(ctx, hook); err != nil {
 			s.conn = nil
 			return 0, err
 		}
@@ -236,6 +258,19 @@ func (s *sender) send(ctx context.Context, hook *Hook, n int64) (status int, err
 		return 0, err
 	}
 	return s.answer()
+}
+
+func (s *sender) dial(ctx context.Context, hook *Hook) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: sendTimeout}
+	host := hook.host
+	if hosts := s.load.Hosts; len(hosts) > 0 {
+		host = hosts[s.turn%len(hosts)]
+	}
+	if !hook.tls {
+		return plain.DialContext(ctx, "tcp", host)
+	}
+	d := tls.Dialer{NetDialer: plain, Config: &tls.Config{RootCAs: s.load.RootCAs}}
+	return d.DialContext(ctx, "tcp", host)
 }
 
 // answer reads an HTTP/1.1 response with a Content-Length and throws its body away.
@@ -275,7 +310,7 @@ func (s *sender) answer() (status int, err error) {
 	if _, err := io.CopyN(io.Discard, s.r, int64(length)); err != nil {
 		return 0, err
 	}
-	if !keep {
+	if !keep || s.fresh {
 		s.close()
 	}
 	return status, nil

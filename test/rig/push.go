@@ -15,6 +15,7 @@ import (
 // Hook is an endpoint to send to, with a set of signed pushes made for it.
 type Hook struct {
 	host     string
+	tls      bool
 	requests []request
 }
 
@@ -25,7 +26,7 @@ type request struct {
 }
 
 // NewHook makes variants distinct GitHub pushes of about size bytes, signed with the key, for a hook URL
-// such as http://127.0.0.1:8080/hook/….
+// such as http://127.0.0.1:8080/hook/… or https://bellhop:443/hook/….
 //
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads#push
 func NewHook(hookURL string, key []byte, size, variants int) (*Hook, error) {
@@ -33,12 +34,12 @@ func NewHook(hookURL string, key []byte, size, variants int) (*Hook, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme != "http" || u.Host == "" {
-		return nil, fmt.Errorf("hook URL %q: write http://host:port/hook/fingerprint", hookURL)
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("hook URL %q: write http://host:port/hook/fingerprint, or https", hookURL)
 	}
-	h := &Hook{host: u.Host}
+	h := &Hook{host: u.Host, tls: u.Scheme == "https"}
 	for range variants {
-		body := push(size)
+		body := Push(size)
 		mac := hmac.New(sha256.New, key)
 		mac.Write(body)
 		var head bytes.Buffer
@@ -74,8 +75,8 @@ func ParseDeliveryID(id string) (n int64, ok bool) {
 	return n, err == nil && n >= 0
 }
 
-// push is a push of one commit, its list of files as long as the size asks for. No two are equal.
-func push(size int) []byte {
+// Push is the payload of a GitHub push of one commit, its list of files as long as the size asks for. No two are equal.
+func Push(size int) []byte {
 	before, after := hash(), hash()
 	commit := map[string]any{
 		"id": after, "tree_id": hash(), "distinct": true,

@@ -3,9 +3,12 @@ package rig
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +24,7 @@ import (
 type receiver struct {
 	key    []byte
 	answer func(w http.ResponseWriter, n int64) // n counts requests from 1
+	host   string
 
 	mu       sync.Mutex
 	requests int64
@@ -59,6 +63,7 @@ func startReceiver(t *testing.T, answer func(w http.ResponseWriter, n int64)) (*
 	s := &receiver{key: []byte("a key"), answer: answer, ids: map[string]int{}}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
+	s.host = server.Listener.Addr().String()
 	hook, err := NewHook(server.URL+"/hook/"+Fingerprint(s.key), s.key, 8<<10, 4)
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +142,70 @@ func TestLoadPersists(t *testing.T) {
 	l.Persist = false
 	if _, err := l.Run(t.Context()); err == nil {
 		t.Error("a broken connection went unnoticed")
+	}
+}
+
+// TestLoadGoesToTheNextReplica: a repetition keeps its id and comes to another host.
+func TestLoadGoesToTheNextReplica(t *testing.T) {
+	t.Parallel()
+	away, _ := startReceiver(t, func(w http.ResponseWriter, _ int64) { w.WriteHeader(http.StatusServiceUnavailable) })
+	there, hook := startReceiver(t, nil)
+	nobody, err := FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := Load{
+		Hooks: []*Hook{hook}, Hosts: []string{away.host, nobody, there.host}, Connections: 1, Count: 10, For: time.Minute,
+		Persist: true, Pause: time.Millisecond,
+	}
+	result, err := l.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Acknowledged != 10 || result.Statuses[503] != 1 || result.Broken != 1 {
+		t.Errorf("result: %v", result)
+	}
+	for n := range int64(10) {
+		if there.ids[DeliveryID(n)] != 1 {
+			t.Errorf("delivery %d came %d times", n, there.ids[DeliveryID(n)])
+		}
+	}
+}
+
+func TestLoadOverTLS(t *testing.T) {
+	t.Parallel()
+	s := &receiver{key: []byte("a key"), ids: map[string]int{}}
+	server := httptest.NewUnstartedServer(s)
+	var connections atomic.Int64
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that fails
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	hook, err := NewHook(server.URL+"/hook/"+Fingerprint(s.key), s.key, 8<<10, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := Load{Hooks: []*Hook{hook}, Connections: 1, Count: 10, For: time.Minute}
+	if _, err := l.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a certificate of an unknown authority: %v", err)
+	}
+
+	l.RootCAs = x509.NewCertPool()
+	l.RootCAs.AddCert(server.Certificate())
+	for fresh, want := range []int64{1, 10} {
+		connections.Store(0)
+		l.Fresh = fresh
+		result, err := l.Run(t.Context())
+		if err != nil || result.Acknowledged != 10 || connections.Load() != want {
+			t.Errorf("%d fresh: %v, %v, %d connections", fresh, result, err, connections.Load())
+		}
+	}
+	if len(s.problems) > 0 {
+		t.Errorf("what was sent is wrong: %v", s.problems)
 	}
 }
 

@@ -1,9 +1,13 @@
 package peer_test
 
 import (
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +63,30 @@ func TestPostTellsThatNobodyAnswers(t *testing.T) {
 	}
 }
 
+func TestPostOverTLS(t *testing.T) {
+	t.Parallel()
+	c := newPeer(t)
+	receiver := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	receiver.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that fails
+	receiver.StartTLS()
+	defer receiver.Close()
+	certificate := receiver.Certificate()
+	for name, tc := range map[string]struct {
+		ca     []byte
+		serial string
+		want   string // in the error
+	}{
+		"an unknown authority": {nil, "", "unknown authority"},
+		"no authority":         {[]byte("PEM"), "", "give PEM"},
+		"its authority":        {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}), certificate.SerialNumber.Text(16), ""},
+	} {
+		a, err := c.Post(t.Context(), peer.Message{URL: receiver.URL, CA: tc.ca})
+		if err != nil || a.Serial != tc.serial || (a.Error == "") != (tc.want == "") || !strings.Contains(a.Error, tc.want) {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
+}
+
 func TestLoad(t *testing.T) {
 	t.Parallel()
 	c := newPeer(t)
@@ -96,8 +124,11 @@ func TestLoad(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 
-	l.URL = "https://example.com/hook/a"
-	if err := c.Begin(t.Context(), l); err == nil {
-		t.Error("a hook that the load cannot be sent to is accepted")
+	withoutCA, withoutScheme := l, l
+	withoutCA.CA, withoutScheme.URL = []byte("PEM"), "example.com/hook/a"
+	for _, l := range []peer.Load{withoutCA, withoutScheme} {
+		if err := c.Begin(t.Context(), l); err == nil {
+			t.Errorf("a load that cannot be sent is accepted: %+v", l)
+		}
 	}
 }

@@ -5,6 +5,8 @@ package peer
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -22,20 +24,26 @@ type Message struct {
 	URL    string
 	Header map[string]string
 	Body   []byte
+	// CA is what an https URL's certificate is verified against (PEM), over a connection of the message's own.
+	CA []byte
 }
 
 // Answer is what became of it: a status and a body, or why there is none.
 type Answer struct {
 	Status int
 	Body   string
+	// Serial is the served certificate's, in hexadecimal.
+	Serial string
 	Error  string
 }
 
-// Load is a load of pushes to one hook; the fields are those of rig.Load.
+// Load is a load of pushes to one hook; the fields are those of rig.Load, and CA is as in a Message.
 type Load struct {
 	URL         string
 	Key         []byte
+	CA          []byte
 	Connections int
+	Fresh       int
 	Count       int64
 	For         time.Duration
 	Rate        float64
@@ -143,13 +151,40 @@ func (s *server) send(ctx context.Context, m Message) (Answer, error) {
 	for name, value := range m.Header {
 		req.Header.Set(name, value)
 	}
-	resp, err := s.client.Do(req)
+	client := &s.client
+	if len(m.CA) > 0 {
+		pool, err := authorities(m.CA)
+		if err != nil {
+			return Answer{}, err
+		}
+		client = &http.Client{Timeout: postTimeout, Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true,
+		}}
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer resp.Body.Close()
+	a := Answer{Status: resp.StatusCode}
+	if resp.TLS != nil {
+		a.Serial = resp.TLS.PeerCertificates[0].SerialNumber.Text(16)
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
-	return Answer{Status: resp.StatusCode, Body: string(body)}, err
+	a.Body = string(body)
+	return a, err
+}
+
+// authorities are the system's if there is no PEM.
+func authorities(pem []byte) (*x509.CertPool, error) {
+	if len(pem) == 0 {
+		return nil, nil //nolint:nilnil // as crypto/tls has it
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("the CA holds no certificate: give PEM")
+	}
+	return pool, nil
 }
 
 // begin starts a load; there is one at a time.
@@ -159,6 +194,11 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	hook, err := rig.NewHook(l.URL, l.Key, pushSize, variants)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	pool, err := authorities(l.CA)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -181,7 +221,8 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request) {
 		defer close(done)
 		defer stop()
 		load := rig.Load{
-			Hooks: []*rig.Hook{hook}, Connections: l.Connections, Count: l.Count, For: l.For, Rate: l.Rate, First: l.First, Persist: l.Persist,
+			Hooks: []*rig.Hook{hook}, Connections: l.Connections, Fresh: l.Fresh, RootCAs: pool,
+			Count: l.Count, For: l.For, Rate: l.Rate, First: l.First, Persist: l.Persist,
 		}
 		result, err := load.Run(ctx)
 		s.mu.Lock()
