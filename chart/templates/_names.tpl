@@ -216,7 +216,7 @@ What values are wrong together. The schema judges them one by one.
   {{- if .podDisruptionBudget.enabled }}
     {{- $wrong = append $wrong "podDisruptionBudget.enabled: the embedded queue has one pod, and a budget would keep its node from being drained: leave it out, or write queue.type: nats" }}
   {{- end }}
-  {{- if or .queue.nats.url .queue.nats.secretRef.name }}
+  {{- if or .queue.nats.url .queue.nats.secretRef.name .queue.nats.filesSecret }}
     {{- $wrong = append $wrong "queue.nats: is of no effect with queue.type: embedded: write queue.type: nats" }}
   {{- end }}
 {{- else if and .queue.nats.url .queue.nats.secretRef.name }}

@@ -299,6 +299,7 @@ func TestRefusedValues(t *testing.T) {
 		{"image.tags=1", "tags"},
 		{"image.digest=latest", "digest"},
 		{"queue.nats.url=nats://nats", "nats"},
+		{"queue.nats.filesSecret=nats", "nats"},
 		{"queue.embedded.persistence.size=large", "size"},
 		{"publicURL=hooks.example.com", "publicURL"},
 		{"log.level=verbose", "level"},
