@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"time"
 
 	"github.com/bellhop-dev/bellhop/test/rig"
@@ -29,15 +28,11 @@ type options struct {
 
 // report is what became of all events.
 type report struct {
-	Kills        int
-	Acknowledged int64 // deliveries answered with 2xx
-	Delivered    int64 // of those, how many the sink has accepted
-	Duplicates   int64 // deliveries that the sink has accepted more than once, each further time counted
-	Unanswered   int64 // delivered, but the crash came before the answer: the sender would have sent it again
-	Lost         int64 // acknowledged, never delivered
-	Broken       int64 // connections that a crash broke
-	Faults       int64 // answers with which the sink refused
-	Elapsed      time.Duration
+	rig.Tally
+	Kills   int
+	Broken  int64 // connections that a crash broke
+	Faults  int64 // answers with which the sink refused
+	Elapsed time.Duration
 }
 
 func (r report) String() string {
@@ -56,83 +51,12 @@ func (r report) verdict() error {
 	return nil
 }
 
-// ledger counts by delivery number.
-type ledger struct {
-	mu           sync.Mutex
-	acknowledged map[int64]bool
-	delivered    map[int64]int64
-	strangers    int64         // bodies without a delivery's number
-	news         chan struct{} // has a token whenever something was counted
-}
-
-func (l *ledger) acknowledge(n int64, _, _ time.Time) {
-	l.mu.Lock()
-	l.acknowledged[n] = true
-	l.mu.Unlock()
-	l.tell()
-}
-
-func (l *ledger) deliver(body []byte) {
-	n, ok := rig.DeliveryOf(body)
-	l.mu.Lock()
-	if ok {
-		l.delivered[n]++
-	} else {
-		l.strangers++
-	}
-	l.mu.Unlock()
-	l.tell()
-}
-
-func (l *ledger) tell() {
-	select {
-	case l.news <- struct{}{}:
-	default:
-	}
-}
-
-func (l *ledger) count(r *report) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r.Acknowledged, r.Delivered, r.Duplicates, r.Unanswered = int64(len(l.acknowledged)), 0, 0, 0
-	for n, times := range l.delivered {
-		r.Duplicates += times - 1
-		if l.acknowledged[n] {
-			r.Delivered++
-		} else {
-			r.Unanswered++
-		}
-	}
-	r.Lost = r.Acknowledged - r.Delivered
-}
-
-// await returns once enough holds, or with an error when nothing was counted for as long as idle.
-func (l *ledger) await(ctx context.Context, idle time.Duration, enough func(report) bool) error {
-	t := time.NewTimer(idle)
-	defer t.Stop()
-	for {
-		var r report
-		l.count(&r)
-		if enough(r) {
-			return nil
-		}
-		select {
-		case <-l.news:
-			t.Reset(idle)
-		case <-t.C:
-			return fmt.Errorf("nothing happened for %v", idle)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // crash runs the load, kills the program Rounds times under it, lets the last one finish, and counts.
 func crash(ctx context.Context, o options) (r report, err error) {
 	start := time.Now()
-	book := &ledger{acknowledged: map[int64]bool{}, delivered: map[int64]int64{}, news: make(chan struct{}, 1)}
+	book := rig.NewLedger()
 	// A destination with troubles of its own, so that crashes hit retries as well.
-	sink := &rig.Sink{Every: 97, Fault: http.StatusInternalServerError, Received: book.deliver}
+	sink := &rig.Sink{Every: 97, Fault: http.StatusInternalServerError, Received: book.Deliver}
 	server := httptest.NewServer(sink)
 	defer server.Close()
 
@@ -157,7 +81,7 @@ func crash(ctx context.Context, o options) (r report, err error) {
 
 	load := rig.Load{
 		Hooks: []*rig.Hook{hook}, Connections: o.Connections, Count: 100_000_000, For: time.Hour,
-		Persist: true, Acknowledged: book.acknowledge,
+		Persist: true, Acknowledged: book.Acknowledge,
 	}
 	loading, endLoad := context.WithCancel(ctx)
 	defer endLoad()
@@ -176,10 +100,8 @@ func crash(ctx context.Context, o options) (r report, err error) {
 	options.Receiver, options.Admin = d.Receiver, d.Admin
 	const idle = time.Minute
 	for r.Kills < o.Rounds {
-		var now report
-		book.count(&now)
-		want := now.Acknowledged + 1 + rand.Int64N(int64(o.Each))
-		if err := book.await(ctx, idle, func(r report) bool { return r.Acknowledged >= want }); err != nil {
+		want := book.Tally().Acknowledged + 1 + rand.Int64N(int64(o.Each))
+		if err := book.Await(ctx, idle, func(t rig.Tally) bool { return t.Acknowledged >= want }); err != nil {
 			return r, fmt.Errorf("after %d kills: waiting for acknowledgements: %w", r.Kills, err)
 		}
 		if err := d.Kill(); err != nil {
@@ -199,14 +121,14 @@ func crash(ctx context.Context, o options) (r report, err error) {
 	}
 
 	// What is not delivered by then is lost, and the report says so.
-	awaited := book.await(ctx, o.Drain, func(r report) bool { return r.Lost == 0 })
+	awaited := book.Await(ctx, o.Drain, func(t rig.Tally) bool { return t.Lost == 0 })
 	if ctx.Err() != nil {
 		return r, awaited
 	}
-	book.count(&r)
+	r.Tally = book.Tally()
 	r.Broken, r.Faults, r.Elapsed = end.result.Broken, sink.Faults(), time.Since(start)
-	if book.strangers > 0 {
-		return r, fmt.Errorf("%d deliveries name no delivery id", book.strangers)
+	if r.Strangers > 0 {
+		return r, fmt.Errorf("%d deliveries name no delivery id", r.Strangers)
 	}
 	return r, sink.Err()
 }

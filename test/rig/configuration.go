@@ -12,12 +12,16 @@ import (
 )
 
 // Configuration is a native one of GitHub endpoints and generic providers. Endpoint i's events go to provider
-// i modulo their number; without providers they go nowhere.
+// i modulo their number, or to all of them; without providers they go nowhere.
 type Configuration struct {
 	// Keys are the endpoints' keys.
 	Keys [][]byte
 	// Providers are URLs, one a provider.
 	Providers []string
+	// RateLimits are the first providers', such as 1/s; an empty one is none.
+	RateLimits []string
+	// Broadcast has every endpoint's events go to every provider.
+	Broadcast bool
 	// CloudEvents posts whole events, deliveryId included (see DeliveryOf), instead of Flux's short ones.
 	CloudEvents bool
 	// Concurrency is each provider's; the program's default if 0.
@@ -58,13 +62,17 @@ func (c *Configuration) Files() (config, secrets map[string][]byte) {
 		if c.Concurrency > 0 {
 			fmt.Fprintf(&b, "  concurrency: %d\n", c.Concurrency)
 		}
+		if i < len(c.RateLimits) && c.RateLimits[i] != "" {
+			fmt.Fprintf(&b, "  rateLimit: %s\n", c.RateLimits[i])
+		}
 		if c.MinBackoff > 0 {
 			fmt.Fprintf(&b, "  retry: {minBackoff: %v, maxBackoff: %v}\n", c.MinBackoff, c.MaxBackoff)
 		}
 	}
-	if len(c.Providers) > 0 {
-		b.WriteString("routes:\n")
+	if c.Broadcast || len(c.Providers) == 0 {
+		return map[string][]byte{"bellhop.yaml": b.Bytes()}, secrets // without routes everything goes everywhere
 	}
+	b.WriteString("routes:\n")
 	for i := range c.Providers {
 		fmt.Fprintf(&b, "- name: route-%05d\n  to: [sink-%05d]\n  from:\n", i, i)
 		for e := i; e < len(c.Keys); e += len(c.Providers) {

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/x509"
@@ -158,7 +159,9 @@ func TestLoadGoesToTheNextReplica(t *testing.T) {
 		Hooks: []*Hook{hook}, Hosts: []string{away.host, nobody, there.host}, Connections: 1, Count: 10, For: time.Minute,
 		Persist: true, Pause: time.Millisecond,
 	}
-	result, err := l.Run(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // it would try for ever
+	defer cancel()
+	result, err := l.Run(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
