@@ -2,10 +2,11 @@ package bellhop
 
 import (
 	"context"
+	"iter"
 	"time"
 )
 
-// Post is what one verified request brings: all of it is stored, or nothing.
+// Post is what one verified request brings. Once Put has returned, all of it is stored.
 type Post struct {
 	// Key recognises the same delivery when it comes again, scoped to its endpoint by the caller. Empty:
 	// never a duplicate.
@@ -31,7 +32,8 @@ type Target struct {
 
 // Receipt says what became of a Post.
 type Receipt struct {
-	// Duplicate: the key was known; nothing was stored and IDs are the first events'.
+	// Duplicate: the key was known; nothing was stored and IDs are the first events', none if those have left the
+	// history before the key's time was over.
 	Duplicate bool
 	IDs       []string
 }
@@ -41,10 +43,13 @@ type Receipt struct {
 // a crash, an accepted event is never lost.
 type Queue interface {
 	// Put returns once the post is durable. It keeps nothing of p. Errors that heal by themselves wrap
-	// ErrUnavailable.
+	// ErrUnavailable. They do not say that nothing was stored: the same post again is a duplicate then, and what was
+	// missing of the first is made up for.
 	Put(ctx context.Context, p *Post) (Receipt, error)
 	// Take blocks until a delivery to the provider is due, and leases it to the caller. Due deliveries come
-	// in order of their due time. It returns ctx's error when ctx ends.
+	// in order of their due time, as far as the engine looks ahead. Of several processes that share the store one at a
+	// time is given a provider's deliveries, until it has no takers any more, closes the queue or dies; what it had in
+	// hand then comes first to the next. It returns ctx's error when ctx ends.
 	Take(ctx context.Context, provider string) (Lease, error)
 	// Pause holds back all deliveries of a provider until then; an earlier end of an existing pause does not
 	// shorten it. A zero time lifts it. The pause outlives a restart.
@@ -75,7 +80,24 @@ type Queue interface {
 	// the deliveries' ids.
 	Replay(ctx context.Context, eventID string, to []Target) ([]string, error)
 
-	// ID names the store: random, made with it, and the same for all that share it.
+	// Announce tells all that share the store of this process, until Close or for ReplicaLifetime: it is to be
+	// repeated well within that.
+	Announce(ctx context.Context, r Replica) error
+	// Replicas are the processes that share the store and announced themselves, by name. A store that one process
+	// has to itself knows that one.
+	Replicas(ctx context.Context) ([]Replica, error)
+
+	// Export yields all that the store holds: its id, the pauses, the memos, then the events in the order in which
+	// deliveries that were never tried are taken. Nobody else may change the store meanwhile. What duplicates are
+	// known by is not among it. The first error is the last that is yielded.
+	Export(ctx context.Context) iter.Seq2[*Stored, error]
+	// Import takes in what another store's Export yielded, in that order, and returns once it is durable. An event or
+	// a pause that is there already stays as it is, so that all may be imported again after an interruption. The id of
+	// the other is taken on by a store that holds no events, and is an error to any other but one that has it.
+	Import(ctx context.Context, parts ...*Stored) error
+
+	// ID names the store: random, made with it, and the same for all that share it. It is empty as long as a store
+	// elsewhere was never reached.
 	ID() string
 	// Healthy is nil if a Put would be taken now; otherwise it says why not.
 	Healthy() error
@@ -105,8 +127,8 @@ type Outcome struct {
 	Dead bool
 	// Note says of an accepted delivery why nothing was sent, in words for people; empty if it was.
 	Note string
-	// Memo is left for later deliveries of the provider, in the same breath as the delivery is accepted; nil for
-	// none. It takes the place of the one with the same key.
+	// Memo is left for later deliveries of the provider, no later than the delivery is accepted: cut off between, the
+	// delivery comes again and finds its own. nil for none. It takes the place of the one with the same key.
 	Memo *Memo
 }
 
@@ -120,6 +142,35 @@ type Memo struct {
 	Time  time.Time `json:"time"`
 	// Expires is when it is forgotten.
 	Expires time.Time `json:"expires"`
+}
+
+// Stored is a part of what a store holds, on its way to another: one of an id, an event, a memo, a pause.
+type Stored struct {
+	// ID is the store's.
+	ID string
+	// Event, with its Raw body, and its Deliveries, none of which is leased.
+	Event      *Event
+	Deliveries []*Delivery
+	// Provider has the Memo, or is PausedUntil.
+	Provider    string
+	Memo        *Memo
+	PausedUntil time.Time
+}
+
+// ReplicaLifetime is how long a process counts that does not announce itself again.
+const ReplicaLifetime = 30 * time.Second
+
+// Replica is a process among those that share a store.
+type Replica struct {
+	// Name is its own among them.
+	Name    string    `json:"name"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	// ConfigHash is that of the configuration that serves, empty before the first good one; Loaded is since when.
+	ConfigHash string    `json:"configHash"`
+	Loaded     time.Time `json:"loaded,omitzero"`
+	// Seen is when it last announced itself, by the store's clock; the engine fills it in.
+	Seen time.Time `json:"seen"`
 }
 
 // DeliveryState is where a delivery stands.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -27,9 +28,9 @@ type Options struct {
 	// RetentionAge and RetentionBytes bound the history; zero means the default, below zero no bound.
 	RetentionAge   time.Duration
 	RetentionBytes bellhop.Size
-	// Logger is nil for none.
 	// LockWait is how long Open waits for another process to let go of the directory; zero: not at all.
 	LockWait time.Duration
+	// Logger is nil for none.
 	Logger *slog.Logger
 
 	// FS is the file system, nil for the operating system's. Tests inject faults with it.
@@ -54,6 +55,7 @@ type Queue struct {
 	filter  keyFilter
 	history history
 	expired expiry
+	replica atomic.Pointer[bellhop.Replica] // as it announced itself
 
 	// memos is held for reading while one is left, for writing while expired ones are forgotten.
 	memos        sync.RWMutex
@@ -263,7 +265,11 @@ func (q *Queue) begin() error {
 func (q *Queue) end() { q.ops.Done() }
 
 // ID names the store.
-func (q *Queue) ID() string { return q.id }
+func (q *Queue) ID() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.id
+}
 
 // Healthy is nil if a Put would be taken now.
 func (q *Queue) Healthy() error {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // Nearly every delivery is a first one, and asking Pebble for a key that is not there is the dearest read
@@ -153,7 +155,7 @@ func (q *Queue) readKeys(now int64) (n int, err error) {
 		at := it.Key()[1:]
 		expires, ok := timeOf(at)
 		if !ok {
-			return n, closing(it, fmt.Errorf("key %d: %w", n, errRecord))
+			return n, closing(it, fmt.Errorf("key %d: %w", n, record.ErrDamaged))
 		}
 		q.filter.add(string(eventKey(spaceKey, string(at[timeLen:]))), expires, now)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // Segments cut the stored events into pieces by id, which means by time. A segment knows how much it holds
@@ -181,7 +183,7 @@ func (h *history) unrecorded() (keys, values [][]byte) {
 
 // appendSegment appends a sealed segment's record. end is where the next begins.
 func appendSegment(b []byte, s *segment, end string) []byte {
-	b = append(b, format1)
+	b = append(b, record.Format1)
 	for _, n := range [...]int64{s.bytes, s.began, s.newest} {
 		b = binary.AppendVarint(b, n)
 	}
@@ -189,15 +191,15 @@ func appendSegment(b []byte, s *segment, end string) []byte {
 }
 
 func decodeSegment(first string, v []byte) (s *segment, end string, err error) {
-	if len(v) == 0 || v[0] != format1 {
-		return nil, "", errRecord
+	if len(v) == 0 || v[0] != record.Format1 {
+		return nil, "", record.ErrDamaged
 	}
 	s = &segment{first: first, sealed: true, recorded: true, measured: -1}
 	v = v[1:]
 	for _, n := range [...]*int64{&s.bytes, &s.began, &s.newest} {
 		value, used := binary.Varint(v)
 		if used <= 0 {
-			return nil, "", errRecord
+			return nil, "", record.ErrDamaged
 		}
 		*n, v = value, v[used:]
 	}
@@ -316,7 +318,7 @@ func (q *Queue) guarded(first, end string) (ids []string, bytes int64, err error
 				if err != nil {
 					return nil, 0, closing(it, err)
 				}
-				sizes[string(it.Key()[len(prefix):])] = d.size
+				sizes[string(it.Key()[len(prefix):])] = d.Size
 			}
 		}
 	}
@@ -332,11 +334,11 @@ func (q *Queue) guarded(first, end string) (ids []string, bytes int64, err error
 }
 
 // decodeIn decodes a delivery of a space.
-func decodeIn(space byte, v []byte) (delivery, error) {
+func decodeIn(space byte, v []byte) (record.Delivery, error) {
 	if space == spaceFresh {
 		return decodeFresh(v)
 	}
-	return decodeDelivery(v)
+	return record.DecodeDelivery(v)
 }
 
 // measure finds out how much of a segment is history.

@@ -3,9 +3,6 @@ package embedded
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
-	"strings"
-	"time"
 )
 
 // The key spaces, by their first byte. EVENT and NAME stand for the texts themselves, TIME for eight bytes of
@@ -50,9 +47,6 @@ const (
 
 // timeLen is the length of TIME in a key.
 const timeLen = 8
-
-// maxName bounds ids, names and duplicate keys, so that a key stays small.
-const maxName = 1 << 10
 
 // deliverySpaces are the spaces that hold deliveries, waiting ones first.
 var deliverySpaces = [...]byte{spaceFresh, spaceAgain, spaceDead, spaceDone}
@@ -108,40 +102,4 @@ func after(prefix []byte) []byte {
 		}
 	}
 	return nil
-}
-
-// nanos and moment turn times into what is stored and back; the zero time is 0.
-func nanos(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixNano()
-}
-
-func moment(ns int64) time.Time {
-	if ns == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, ns).UTC()
-}
-
-// checkEventID refuses ids that cannot stand in a key or in a delivery's id.
-func checkEventID(id string) error {
-	if id == "" || len(id) > maxName || strings.ContainsAny(id, ".\x00") {
-		return fmt.Errorf("event id %.40q: it must have 1 to %d bytes and neither a dot nor a zero byte", id, maxName)
-	}
-	return nil
-}
-
-func checkProvider(name string) error {
-	if name == "" || len(name) > maxName || strings.Contains(name, "\x00") {
-		return fmt.Errorf("provider %.40q: the name must have 1 to %d bytes and no zero byte", name, maxName)
-	}
-	return nil
-}
-
-// splitDeliveryID is the inverse of bellhop.DeliveryID.
-func splitDeliveryID(id string) (event, provider string, ok bool) {
-	event, provider, ok = strings.Cut(id, ".")
-	return event, provider, ok && event != "" && provider != ""
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // prefetch is how many entries of a line are kept in memory: enough that a scan is rare, few enough that a
@@ -146,11 +148,11 @@ func (l *lane) fill(db *pebble.DB, ln *line) error {
 			if err != nil {
 				return closing(it, err)
 			}
-			e.event, e.due, e.fresh, e.route, e.size = e.pos, d.due, true, d.route, d.size
+			e.event, e.due, e.fresh, e.route, e.size = e.pos, d.Due, true, d.Route, d.Size
 		} else {
 			due, ok := timeOf([]byte(e.pos))
 			if !ok {
-				return closing(it, errRecord)
+				return closing(it, record.ErrDamaged)
 			}
 			e.event, e.due = e.pos[timeLen:], due
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // Event reads a stored event with its body.
@@ -29,11 +30,11 @@ func (q *Queue) Event(ctx context.Context, id string) (*bellhop.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &s.event, nil
+	return &s.Event, nil
 }
 
 // readEvent reads an event with its body.
-func (q *Queue) readEvent(id string) (*storedEvent, error) {
+func (q *Queue) readEvent(id string) (*record.Event, error) {
 	v, closer, err := q.db.Get(eventKey(spaceEvent, id))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, fmt.Errorf("event %.80q: %w", id, bellhop.ErrNotFound)
@@ -41,16 +42,16 @@ func (q *Queue) readEvent(id string) (*storedEvent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading event %s: %w", id, err)
 	}
-	s, err := decodeEvent(v)
-	if err == nil && len(s.inline) > 0 {
-		s.event.Raw, err = unpack(s.inline, s.plain)
-	} else if err == nil && s.size > 0 {
-		s.event.Raw, err = q.readBody(id, s.plain)
+	s, err := record.DecodeEvent(v)
+	if err == nil && len(s.Inline) > 0 {
+		s.Event.Raw, err = record.Unpack(s.Inline, s.Plain)
+	} else if err == nil && s.Size > 0 {
+		s.Event.Raw, err = q.readBody(id, s.Plain)
 	}
 	if err != nil {
 		return nil, closing(closer, fmt.Errorf("reading event %s: %w", id, err))
 	}
-	s.inline = nil
+	s.Inline = nil
 	return s, closer.Close()
 }
 
@@ -60,7 +61,7 @@ func (q *Queue) readBody(id string, plain int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its body: %w", err)
 	}
-	body, err := unpack(v, plain)
+	body, err := record.Unpack(v, plain)
 	return body, closing(closer, err)
 }
 
@@ -90,11 +91,11 @@ func (q *Queue) Events(ctx context.Context, p bellhop.Page) (events []*bellhop.E
 			next = writeCursor(events[len(events)-1].ID, "")
 			break
 		}
-		s, err := decodeEvent(it.Value())
+		s, err := record.DecodeEvent(it.Value())
 		if err != nil {
 			return nil, "", closing(it, fmt.Errorf("listing events: %w", err))
 		}
-		events = append(events, &s.event)
+		events = append(events, &s.Event)
 	}
 	if err := closing(it, it.Error()); err != nil {
 		return nil, "", fmt.Errorf("listing events: %w", err)
@@ -145,7 +146,7 @@ func (q *Queue) Deliveries(ctx context.Context, f bellhop.DeliveryFilter, p bell
 			last := ds[len(ds)-1]
 			return ds, writeCursor(last.Event, last.Provider), nil
 		}
-		ds = append(ds, s.d.show(s.space, s.event, s.provider))
+		ds = append(ds, s.d.Show(stateOf(s.space), s.event, s.provider))
 		if err := s.seek(it, laneKey(s.space, s.provider, s.event)); err != nil {
 			return nil, "", fmt.Errorf("listing deliveries: %w", err)
 		}
@@ -172,7 +173,7 @@ func (q *Queue) matching(f bellhop.DeliveryFilter) ([]*lane, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, t := range s.targets {
+		for _, t := range s.Targets {
 			names = append(names, t.Provider)
 		}
 	default:
@@ -214,7 +215,7 @@ type stream struct {
 	only     string // one event; empty for all
 
 	event string
-	d     delivery
+	d     record.Delivery
 }
 
 // start goes to the first delivery behind the cursor.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // load rebuilds what is kept in memory: counts, pauses, segments. It reads the small keys of what is waiting
@@ -91,20 +93,20 @@ func (q *Queue) loadEvents(first, end string) error {
 	h := &q.history
 	var s *segment
 	for ok := it.First(); ok; ok = it.Next() {
-		stored, err := decodeEvent(it.Value())
+		stored, err := record.DecodeEvent(it.Value())
 		if err != nil {
 			return closing(it, err)
 		}
 		id := string(it.Key()[1:])
-		if s != nil && (s.bytes >= h.size || stored.accepted-s.began > int64(h.span)) {
+		if s != nil && (s.bytes >= h.size || stored.Accepted-s.began > int64(h.span)) {
 			s.sealed, s = true, nil
 		}
 		if s == nil {
-			s = &segment{first: id, began: stored.accepted, measured: -1}
+			s = &segment{first: id, began: stored.Accepted, measured: -1}
 			h.segments = append(h.segments, s)
 		}
-		s.bytes += int64(len(it.Value())-len(stored.inline)) + stored.size
-		s.newest = max(s.newest, stored.accepted)
+		s.bytes += int64(len(it.Value())-len(stored.Inline)) + stored.Size
+		s.newest = max(s.newest, stored.Accepted)
 		h.last = id
 	}
 	switch {
@@ -128,7 +130,7 @@ func (q *Queue) loadDeliveries(space byte) error {
 	for ok := it.First(); ok; ok = it.Next() {
 		provider, event, ok := splitLaneKey(it.Key())
 		if !ok {
-			return closing(it, errRecord)
+			return closing(it, record.ErrDamaged)
 		}
 		if l == nil || l.name != string(provider) {
 			l, at = q.lanes.open(string(provider)), 0
@@ -160,7 +162,7 @@ func (q *Queue) loadDone() error {
 	for ok := it.First(); ok; {
 		provider, _, cut := splitLaneKey(it.Key())
 		if !cut {
-			return closing(it, errRecord)
+			return closing(it, record.ErrDamaged)
 		}
 		name := string(provider)
 		q.lanes.open(name)
@@ -175,11 +177,10 @@ func (q *Queue) loadPauses() error {
 		return err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
-		v := it.Value()
-		if len(v) != 1+timeLen || v[0] != format1 {
-			return closing(it, errRecord)
+		until, err := decodePause(it.Value())
+		if err != nil {
+			return closing(it, err)
 		}
-		until, _ := timeOf(v[1:])
 		q.lanes.open(string(it.Key()[1:])).paused = until
 	}
 	return closing(it, it.Error())

@@ -8,12 +8,13 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // Recall reads what a delivery of the provider left under the key.
 func (q *Queue) Recall(_ context.Context, provider, key string) (bellhop.Memo, bool, error) {
 	none := func(err error) (bellhop.Memo, bool, error) { return bellhop.Memo{}, false, err }
-	if err := checkMemo(provider, key); err != nil {
+	if err := record.CheckMemo(provider, key); err != nil {
 		return none(fmt.Errorf("recalling: %w", err))
 	}
 	if err := q.begin(); err != nil {
@@ -36,30 +37,20 @@ func (q *Queue) readMemo(key []byte) (bellhop.Memo, error) {
 	if err != nil {
 		return bellhop.Memo{}, err
 	}
-	memo, err := decodeMemo(v)
+	memo, err := record.DecodeMemo(v)
 	return memo, closing(closer, err)
 }
 
 // remember adds a memo to a batch. The caller holds q.memos until the batch is applied.
 func remember(b *pebble.Batch, provider string, m *bellhop.Memo) error {
-	if err := checkMemo(provider, m.Key); err != nil {
+	if err := record.CheckMemo(provider, m.Key); err != nil {
 		return fmt.Errorf("remembering: %w", err)
 	}
 	key := laneKey(spaceMemo, provider, m.Key)
-	if err := b.Set(key, encodeMemo(m), nil); err != nil {
+	if err := b.Set(key, record.EncodeMemo(m), nil); err != nil {
 		return err
 	}
-	return b.Set(append(appendTime([]byte{spaceMemoExpiry}, nanos(m.Expires)), key[1:]...), nil, nil)
-}
-
-func checkMemo(provider, key string) error {
-	if err := checkProvider(provider); err != nil {
-		return err
-	}
-	if key == "" || len(key) > maxName {
-		return fmt.Errorf("memo key %.40q: it must have 1 to %d bytes", key, maxName)
-	}
-	return nil
+	return b.Set(append(appendTime([]byte{spaceMemoExpiry}, record.Nanos(m.Expires)), key[1:]...), nil, nil)
 }
 
 // forgetMemos deletes the memos that expired until now. One that was left anew meanwhile stays.
@@ -103,47 +94,4 @@ func (q *Queue) forgetMemoBatch(rests []string, from, next []byte, now int64) er
 		return errors.Join(err, b.Close())
 	}
 	return q.applySoon(b)
-}
-
-// Tags of a memo's record.
-const (
-	tagMemoValue   = 1
-	tagMemoEvent   = 2
-	tagMemoTime    = 3 // nanoseconds
-	tagMemoExpires = 4 // nanoseconds
-)
-
-func encodeMemo(m *bellhop.Memo) []byte {
-	b := []byte{format1}
-	b = appendField(b, tagMemoValue, m.Value)
-	b = appendField(b, tagMemoEvent, m.Event)
-	b = appendNumber(b, tagMemoTime, nanos(m.Time))
-	return appendNumber(b, tagMemoExpires, nanos(m.Expires))
-}
-
-func decodeMemo(record []byte) (bellhop.Memo, error) {
-	var m bellhop.Memo
-	if len(record) == 0 || record[0] != format1 {
-		return m, errRecord
-	}
-	err := eachField(record[1:], func(tag uint64, v string) error {
-		var ns int64
-		switch tag {
-		case tagMemoValue:
-			m.Value = v
-		case tagMemoEvent:
-			m.Event = v
-		case tagMemoTime, tagMemoExpires:
-			if err := number(v, &ns); err != nil {
-				return err
-			}
-			if tag == tagMemoTime {
-				m.Time = moment(ns)
-			} else {
-				m.Expires = moment(ns)
-			}
-		}
-		return nil
-	})
-	return m, err
 }

@@ -10,11 +10,12 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // Pause holds back a provider's deliveries. It is durable soon.
 func (q *Queue) Pause(_ context.Context, provider string, until time.Time) error {
-	if err := checkProvider(provider); err != nil {
+	if err := record.CheckProvider(provider); err != nil {
 		return fmt.Errorf("pausing: %w", err)
 	}
 	if err := q.begin(); err != nil {
@@ -26,7 +27,7 @@ func (q *Queue) Pause(_ context.Context, provider string, until time.Time) error
 	defer l.changes.Unlock()
 
 	l.mu.Lock()
-	ns := nanos(until)
+	ns := record.Nanos(until)
 	if ns != 0 && ns <= l.paused {
 		l.mu.Unlock()
 		return nil
@@ -41,7 +42,7 @@ func (q *Queue) Pause(_ context.Context, provider string, until time.Time) error
 	if ns == 0 {
 		err = b.Delete(key, nil)
 	} else {
-		err = b.Set(key, appendTime([]byte{format1}, ns), nil)
+		err = b.Set(key, appendTime([]byte{record.Format1}, ns), nil)
 	}
 	if err != nil {
 		err = errors.Join(err, b.Close())
@@ -68,7 +69,7 @@ func (q *Queue) Stats(_ context.Context, provider string) (bellhop.Stats, error)
 	defer l.mu.Unlock()
 	s := bellhop.Stats{Depth: l.depth, Dead: l.dead}
 	if l.paused > q.now().UnixNano() {
-		s.PausedUntil = moment(l.paused)
+		s.PausedUntil = record.Moment(l.paused)
 	}
 	if l.depth == 0 {
 		return s, nil
@@ -77,7 +78,7 @@ func (q *Queue) Stats(_ context.Context, provider string) (bellhop.Stats, error)
 	if err != nil {
 		return s, fmt.Errorf("looking for the oldest delivery to %s: %w", provider, err)
 	}
-	s.Oldest = moment(oldest)
+	s.Oldest = record.Moment(oldest)
 	return s, nil
 }
 
@@ -114,7 +115,7 @@ func (l *lane) oldest(db *pebble.DB) (int64, error) {
 		l.begun = string(it.Key()[len(prefix):])
 		t, ok := timeOf([]byte(l.begun))
 		if !ok {
-			return 0, closing(it, errRecord)
+			return 0, closing(it, record.ErrDamaged)
 		}
 		consider(t)
 	}
@@ -140,22 +141,22 @@ func (q *Queue) Providers(context.Context) ([]string, error) {
 
 // Retry makes dead deliveries due now.
 func (q *Queue) Retry(ctx context.Context, ids ...string) error {
-	return q.eachDead(ctx, "retrying", ids, func(l *lane, event string, d delivery) error {
+	return q.eachDead(ctx, "retrying", ids, func(l *lane, event string, d record.Delivery) error {
 		is := d
-		is.restart(&replay{at: q.now().UnixNano()})
+		is.Restart(q.now().UnixNano())
 		return q.change(l, event, spaceDead, &d, spaceAgain, &is)
 	})
 }
 
 // Drop forgets dead deliveries.
 func (q *Queue) Drop(ctx context.Context, ids ...string) error {
-	return q.eachDead(ctx, "dropping", ids, func(l *lane, event string, d delivery) error {
+	return q.eachDead(ctx, "dropping", ids, func(l *lane, event string, d record.Delivery) error {
 		return q.change(l, event, spaceDead, &d, 0, nil)
 	})
 }
 
 // eachDead does something with dead deliveries, all of them, and returns what went wrong.
-func (q *Queue) eachDead(ctx context.Context, doing string, ids []string, do func(*lane, string, delivery) error) error {
+func (q *Queue) eachDead(ctx context.Context, doing string, ids []string, do func(*lane, string, record.Delivery) error) error {
 	if err := q.begin(); err != nil {
 		return err
 	}
@@ -173,8 +174,8 @@ func (q *Queue) eachDead(ctx context.Context, doing string, ids []string, do fun
 	return errors.Join(errs...)
 }
 
-func (q *Queue) oneDead(id string, do func(*lane, string, delivery) error) error {
-	event, provider, ok := splitDeliveryID(id)
+func (q *Queue) oneDead(id string, do func(*lane, string, record.Delivery) error) error {
+	event, provider, ok := record.SplitDeliveryID(id)
 	l := q.lanes.get(provider)
 	if !ok || l == nil {
 		return fmt.Errorf("delivery %.80q is not dead: %w", id, bellhop.ErrNotFound)
@@ -193,7 +194,7 @@ func (q *Queue) oneDead(id string, do func(*lane, string, delivery) error) error
 
 // change moves a delivery that is not held from one space to another, durably. The caller holds l.changes;
 // a from of 0 means that there was none, a to of 0 that there is none any more.
-func (q *Queue) change(l *lane, event string, from byte, was *delivery, to byte, is *delivery) error {
+func (q *Queue) change(l *lane, event string, from byte, was *record.Delivery, to byte, is *record.Delivery) error {
 	l.mu.Lock()
 	l.held[event] = nil
 	l.mu.Unlock()
@@ -236,10 +237,10 @@ func count(b bool) int64 {
 // Replay delivers a stored event again. What still waits begins anew; what is just being delivered is
 // delivered once more after that.
 func (q *Queue) Replay(ctx context.Context, eventID string, to []bellhop.Target) ([]string, error) {
-	if err := checkEventID(eventID); err != nil {
+	if err := record.CheckEventID(eventID); err != nil {
 		return nil, fmt.Errorf("replaying: %w: %w", err, bellhop.ErrNotFound)
 	}
-	if err := checkTargets(to); err != nil {
+	if err := record.CheckTargets(to); err != nil {
 		return nil, fmt.Errorf("replaying event %s: %w", eventID, err)
 	}
 	if err := q.begin(); err != nil {
@@ -273,39 +274,39 @@ func (q *Queue) Replay(ctx context.Context, eventID string, to []bellhop.Target)
 }
 
 // addTargets records the targets that the event did not have.
-func (q *Queue) addTargets(stored *storedEvent, to []bellhop.Target) error {
-	targets := slices.Clone(stored.targets)
+func (q *Queue) addTargets(stored *record.Event, to []bellhop.Target) error {
+	targets := slices.Clone(stored.Targets)
 	for _, t := range to {
 		if !slices.ContainsFunc(targets, func(o bellhop.Target) bool { return o.Provider == t.Provider }) {
 			targets = append(targets, t)
 		}
 	}
-	if len(targets) == len(stored.targets) {
+	if len(targets) == len(stored.Targets) {
 		return nil
 	}
 	var body, buf []byte
-	size, plain := stored.size, stored.plain
-	if stored.size <= inlineBody {
-		body, plain = pack(&buf, stored.event.Raw)
+	size, plain := stored.Size, stored.Plain
+	if stored.Size <= inlineBody {
+		body, plain = record.Pack(&buf, stored.Event.Raw)
 		size = int64(len(body))
 	}
-	record, err := appendEvent(nil, &stored.event, size, plain, stored.accepted, targets)
+	record, err := record.AppendEvent(nil, &stored.Event, size, plain, stored.Accepted, targets)
 	if err != nil {
 		return err
 	}
 	record = append(record, body...)
 	b := q.db.NewBatch()
-	if err := b.Set(eventKey(spaceEvent, stored.event.ID), record, nil); err != nil {
+	if err := b.Set(eventKey(spaceEvent, stored.Event.ID), record, nil); err != nil {
 		return errors.Join(err, b.Close())
 	}
 	return q.applySoon(b) // in the log before the deliveries, so as durable as they are
 }
 
-func (q *Queue) replayTo(stored *storedEvent, t bellhop.Target) error {
+func (q *Queue) replayTo(stored *record.Event, t bellhop.Target) error {
 	l := q.lanes.open(t.Provider)
 	l.changes.Lock()
 	defer l.changes.Unlock()
-	event := stored.event.ID
+	event := stored.Event.ID
 	again := &replay{route: &t.Route, at: q.now().UnixNano()}
 
 	l.mu.Lock()
@@ -337,24 +338,24 @@ func (q *Queue) replayTo(stored *storedEvent, t bellhop.Target) error {
 		l.letGo(event, inAgain)
 		return err
 	}
-	is := delivery{accepted: stored.accepted, size: stored.size}
+	is := record.Delivery{Accepted: stored.Accepted, Size: stored.Size}
 	if from != 0 {
 		is = was
 	}
-	is.restart(again)
+	restart(&is, again)
 	return q.change(l, event, from, &was, spaceAgain, &is)
 }
 
 // locate finds the space a delivery is in, 0 if in none.
-func (q *Queue) locate(provider, event string) (space byte, d delivery, err error) {
+func (q *Queue) locate(provider, event string) (space byte, d record.Delivery, err error) {
 	for _, space := range deliverySpaces {
 		d, err := q.readDelivery(space, provider, event)
 		if err == nil {
 			return space, d, nil
 		}
 		if !errors.Is(err, bellhop.ErrNotFound) {
-			return 0, delivery{}, err
+			return 0, record.Delivery{}, err
 		}
 	}
-	return 0, delivery{}, nil
+	return 0, record.Delivery{}, nil
 }

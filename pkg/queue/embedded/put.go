@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // patience is how long a Put that is under way when trouble begins waits for a good end all the same.
@@ -23,7 +24,7 @@ const patience = time.Second
 // When the disk troubles, Put does not wait for its end: it returns ErrUnavailable, and the post may be
 // stored later all the same. The sender's second try is a duplicate then.
 func (q *Queue) Put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, error) {
-	if err := checkPost(p); err != nil {
+	if err := record.CheckPost(p); err != nil {
 		return bellhop.Receipt{}, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -79,46 +80,6 @@ func (q *Queue) Put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, erro
 		return bellhop.Receipt{}, err
 	}
 	return bellhop.Receipt{IDs: w.ids}, nil
-}
-
-func checkPost(p *bellhop.Post) error {
-	if len(p.Items) == 0 {
-		return errors.New("storing a post: it has no events")
-	}
-	if len(p.Key) > maxName {
-		return fmt.Errorf("storing a post: its key has %d bytes, at most %d are kept; give a digest", len(p.Key), maxName)
-	}
-	for i := range p.Items {
-		if p.Items[i].Event == nil {
-			return fmt.Errorf("storing a post: item %d has no event", i)
-		}
-		if err := checkEventID(p.Items[i].Event.ID); err != nil {
-			return fmt.Errorf("storing a post: %w", err)
-		}
-		if err := checkTargets(p.Items[i].To); err != nil {
-			return fmt.Errorf("storing a post: %w", err)
-		}
-	}
-	return nil
-}
-
-func checkTargets(to []bellhop.Target) error {
-	var seen map[string]bool
-	if len(to) > 1 {
-		seen = make(map[string]bool, len(to))
-	}
-	for _, t := range to {
-		if err := checkProvider(t.Provider); err != nil {
-			return err
-		}
-		if seen[t.Provider] {
-			return fmt.Errorf("provider %q is a target twice", t.Provider)
-		}
-		if seen != nil {
-			seen[t.Provider] = true
-		}
-	}
-	return nil
 }
 
 // claimKey begins a flight with a duplicate key. A nil flight means a duplicate of the events with these ids.
@@ -192,8 +153,8 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b
 func (q *Queue) write(p *bellhop.Post, now int64) (_ *writing, err error) {
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
-	packed := packs.Get().(*[]byte)
-	defer packs.Put(packed)
+	packed := record.Packs.Get().(*[]byte)
+	defer record.Packs.Put(packed)
 
 	w := &writing{batch: q.db.NewBatch(), ids: make([]string, len(p.Items)), items: make([]writingItem, len(p.Items))}
 	defer func() {
@@ -205,8 +166,8 @@ func (q *Queue) write(p *bellhop.Post, now int64) (_ *writing, err error) {
 		e, to := p.Items[i].Event, p.Items[i].To
 		id := strings.Clone(e.ID)
 		w.ids[i] = id
-		body, plain := pack(packed, e.Raw)
-		record, err := appendEvent((*buf)[:0], e, int64(len(body)), plain, now, to)
+		body, plain := record.Pack(packed, e.Raw)
+		record, err := record.AppendEvent((*buf)[:0], e, int64(len(body)), plain, now, to)
 		if err != nil {
 			return nil, err
 		}

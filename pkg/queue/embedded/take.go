@@ -8,11 +8,12 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // Take leases the delivery to a provider that has been due longest, waiting for one if need be.
 func (q *Queue) Take(ctx context.Context, provider string) (bellhop.Lease, error) {
-	if err := checkProvider(provider); err != nil {
+	if err := record.CheckProvider(provider); err != nil {
 		return nil, fmt.Errorf("taking a delivery: %w", err)
 	}
 	l := q.lanes.open(provider)
@@ -75,7 +76,7 @@ type lease struct {
 	q    *Queue
 	lane *lane
 	entry
-	d delivery
+	d record.Delivery
 
 	// Both are guarded by lane.mu. No replay is set once the lease is settled.
 	settled bool
@@ -90,8 +91,8 @@ type replay struct {
 
 func (s *lease) load() (err error) {
 	if s.fresh {
-		s.d = delivery{
-			route: s.route, accepted: s.due, started: s.due, due: s.due, since: s.due, size: s.size,
+		s.d = record.Delivery{
+			Route: s.route, Accepted: s.due, Started: s.due, Due: s.due, Since: s.due, Size: s.size,
 		}
 		return nil
 	}
@@ -100,13 +101,13 @@ func (s *lease) load() (err error) {
 }
 
 // readDelivery reads a delivery's record from a space; ErrNotFound if it is not there.
-func (q *Queue) readDelivery(space byte, provider, event string) (delivery, error) {
+func (q *Queue) readDelivery(space byte, provider, event string) (record.Delivery, error) {
 	v, closer, err := q.db.Get(laneKey(space, provider, event))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return delivery{}, fmt.Errorf("delivery %s: %w", bellhop.DeliveryID(event, provider), bellhop.ErrNotFound)
+		return record.Delivery{}, fmt.Errorf("delivery %s: %w", bellhop.DeliveryID(event, provider), bellhop.ErrNotFound)
 	}
 	if err != nil {
-		return delivery{}, fmt.Errorf("reading delivery %s: %w", bellhop.DeliveryID(event, provider), err)
+		return record.Delivery{}, fmt.Errorf("reading delivery %s: %w", bellhop.DeliveryID(event, provider), err)
 	}
 	d, err := decodeIn(space, v)
 	if err != nil {
@@ -124,7 +125,7 @@ func (s *lease) space() byte {
 
 // Delivery is the delivery as it was when it was taken.
 func (s *lease) Delivery() *bellhop.Delivery {
-	return s.d.show(s.space(), s.event, s.lane.name)
+	return s.d.Show(bellhop.Waiting, s.event, s.lane.name)
 }
 
 // Event reads the delivery's event.
@@ -155,10 +156,11 @@ func (s *lease) Settle(_ context.Context, err error, o bellhop.Outcome) error {
 	}
 	l.mu.Unlock()
 
-	to, d := s.outcome(err, o)
+	d, state := s.d.After(err, o, q.now())
+	to := spaceOf(state)
 	if again != nil {
 		to = spaceAgain
-		d.restart(again)
+		restart(&d, again)
 	}
 	apply := q.applySoon
 	if err == nil && o.Memo != nil {
@@ -196,51 +198,16 @@ func (s *lease) Settle(_ context.Context, err error, o bellhop.Outcome) error {
 	return werr
 }
 
-// outcome is where an attempt leads, and the delivery as it is then.
-func (s *lease) outcome(err error, o bellhop.Outcome) (to byte, d delivery) {
-	now := s.q.now()
-	if o.Started.IsZero() {
-		o.Started = now.Add(-o.Took)
-	}
-	d = s.d
-	if bellhop.IsStopping(err) {
-		return s.space(), d
-	}
-	if d.note = ""; err == nil && o.Note != "" { // nothing was tried
-		d.note, d.err, d.since, d.due = o.Note, "", now.UnixNano(), 0
-		return spaceDone, d
-	}
-	d.tried(o.Started, o.Took, err)
-	if err == nil {
-		d.attempts, d.since, d.due = d.attempts+1, now.UnixNano(), 0
-		return spaceDone, d
-	}
-	if pause, ok := bellhop.RetryDelay(err); ok {
-		d.due = now.Add(pause).UnixNano()
-		return spaceAgain, d
-	}
-	d.attempts++
-	if o.Dead || bellhop.IsPermanent(err) {
-		d.since, d.due = now.UnixNano(), 0
-		return spaceDead, d
-	}
-	d.due = nanos(o.Due)
-	if d.due == 0 {
-		d.due = now.UnixNano()
-	}
-	return spaceAgain, d
-}
-
-// restart makes a delivery due now with a fresh count of attempts. What went before stays in its log.
-func (d *delivery) restart(r *replay) {
-	d.started, d.due, d.since, d.attempts = r.at, r.at, r.at, 0
+// restart begins a delivery anew.
+func restart(d *record.Delivery, r *replay) {
+	d.Restart(r.at)
 	if r.route != nil {
-		d.route = *r.route
+		d.Route = *r.route
 	}
 }
 
 // move writes a delivery from one space to another with all that hangs on it.
-func (q *Queue) move(provider, event string, from byte, was *delivery, to byte, is *delivery, apply func(*pebble.Batch) error) error {
+func (q *Queue) move(provider, event string, from byte, was *record.Delivery, to byte, is *record.Delivery, apply func(*pebble.Batch) error) error {
 	b := q.db.NewBatch()
 	err := leave(b, provider, event, from, was)
 	if err == nil && to != 0 {
@@ -253,31 +220,31 @@ func (q *Queue) move(provider, event string, from byte, was *delivery, to byte, 
 }
 
 // leave deletes a delivery from its space. A from of 0 means that it is in none.
-func leave(b *pebble.Batch, provider, event string, from byte, d *delivery) error {
+func leave(b *pebble.Batch, provider, event string, from byte, d *record.Delivery) error {
 	if from == 0 {
 		return nil
 	}
 	if err := b.Delete(laneKey(from, provider, event), nil); err != nil || from != spaceAgain {
 		return err
 	}
-	if err := b.Delete(laneKey(spaceDue, provider, timed(d.due, event)), nil); err != nil {
+	if err := b.Delete(laneKey(spaceDue, provider, timed(d.Due, event)), nil); err != nil {
 		return err
 	}
-	return b.Delete(laneKey(spaceBegun, provider, timed(d.started, event)), nil)
+	return b.Delete(laneKey(spaceBegun, provider, timed(d.Started, event)), nil)
 }
 
-func enter(b *pebble.Batch, provider, event string, to byte, d *delivery) error {
-	if err := b.Set(laneKey(to, provider, event), encodeDelivery(d), nil); err != nil || to != spaceAgain {
+func enter(b *pebble.Batch, provider, event string, to byte, d *record.Delivery) error {
+	if err := b.Set(laneKey(to, provider, event), record.EncodeDelivery(d), nil); err != nil || to != spaceAgain {
 		return err
 	}
-	if err := b.Set(laneKey(spaceDue, provider, timed(d.due, event)), nil, nil); err != nil {
+	if err := b.Set(laneKey(spaceDue, provider, timed(d.Due, event)), nil, nil); err != nil {
 		return err
 	}
-	return b.Set(laneKey(spaceBegun, provider, timed(d.started, event)), nil, nil)
+	return b.Set(laneKey(spaceBegun, provider, timed(d.Started, event)), nil, nil)
 }
 
 // waitAgain lets go of a delivery that is in space r now.
-func (l *lane) waitAgain(event string, d *delivery) {
-	l.begun = min(l.begun, timed(d.started, event))
-	l.letGo(event, &entry{pos: timed(d.due, event), event: event, due: d.due})
+func (l *lane) waitAgain(event string, d *record.Delivery) {
+	l.begun = min(l.begun, timed(d.Started, event))
+	l.letGo(event, &entry{pos: timed(d.Due, event), event: event, due: d.Due})
 }

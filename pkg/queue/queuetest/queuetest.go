@@ -51,9 +51,11 @@ func Run(t *testing.T, engine func(t *testing.T) Engine) {
 		{"Memo", memoCases},
 		{"Pause", pauseCases},
 		{"ID", idCases},
+		{"Replica", replicaCases},
 		{"Operate", operateCases},
 		{"List", listCases},
 		{"History", historyCases},
+		{"Move", moveCases},
 		{"Close", closeCases},
 		{"Model", modelCases},
 	} {

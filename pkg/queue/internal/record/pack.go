@@ -1,4 +1,4 @@
-package embedded
+package record
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 
 // Bodies are packed before they are stored. A webhook's JSON shrinks to about a third, and so does everything
 // that comes after: the log and its fsync, memtables, tables, the time until the disk is full. Packing here
-// and not in Pebble pays once, and in parallel.
+// and not in the store pays once, and in parallel.
 
 const (
 	minPacked = 256       // shorter bodies are not worth it
@@ -17,12 +17,12 @@ const (
 	maxPlain  = 1 << 30   // what claims to be larger is damaged
 )
 
-// packs holds packed bodies while they are copied into a batch.
-var packs = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
+// Packs holds packed bodies while they are copied into a batch.
+var Packs = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
 
-// pack returns the body as it is stored, and its size before if that is another. What it returns is good
+// Pack returns the body as it is stored, and its size before if that is another. What it returns is good
 // until buf is used again or body is.
-func pack(buf *[]byte, body []byte) (stored []byte, plain int64) {
+func Pack(buf *[]byte, body []byte) (stored []byte, plain int64) {
 	if len(body) < minPacked || len(body) > maxPlain {
 		return body, 0
 	}
@@ -36,17 +36,17 @@ func pack(buf *[]byte, body []byte) (stored []byte, plain int64) {
 	return out, int64(len(body))
 }
 
-// unpack returns a copy of the body that pack stored.
-func unpack(stored []byte, plain int64) ([]byte, error) {
+// Unpack returns a copy of the body that Pack stored.
+func Unpack(stored []byte, plain int64) ([]byte, error) {
 	if plain == 0 {
 		return bytes.Clone(stored), nil
 	}
 	if n, err := s2.DecodedLen(stored); err != nil || int64(n) != plain || plain > maxPlain {
-		return nil, errRecord
+		return nil, ErrDamaged
 	}
 	body, err := s2.Decode(make([]byte, plain), stored)
 	if err != nil {
-		return nil, errRecord
+		return nil, ErrDamaged
 	}
 	return body, nil
 }

@@ -1,4 +1,4 @@
-package embedded
+package record
 
 import (
 	"bytes"
@@ -25,21 +25,21 @@ func TestPack(t *testing.T) {
 		"noise":         {noise, false},
 		"noise in text": {append(noise[:1000:1000], text[:1000]...), true},
 	} {
-		stored, plain := pack(&buf, tc.body)
+		stored, plain := Pack(&buf, tc.body)
 		if (plain != 0) != tc.packed || tc.packed && (int(plain) != len(tc.body) || len(stored) >= len(tc.body)) {
 			t.Errorf("%s: %d bytes are stored as %d, plain %d", name, len(tc.body), len(stored), plain)
 		}
-		got, err := unpack(stored, plain)
+		got, err := Unpack(stored, plain)
 		if err != nil || !bytes.Equal(got, tc.body) {
 			t.Errorf("%s: came back otherwise: %v", name, err)
 		}
 		if tc.packed {
 			for _, damaged := range [][]byte{stored[:len(stored)-1], stored[1:], {}, {0xff, 0xff, 0xff, 0xff, 0x7f}} {
-				if _, err := unpack(damaged, plain); err == nil {
+				if _, err := Unpack(damaged, plain); err == nil {
 					t.Errorf("%s: damage is not found", name)
 				}
 			}
-			if _, err := unpack(stored, plain+1); err == nil {
+			if _, err := Unpack(stored, plain+1); err == nil {
 				t.Errorf("%s: a wrong size is not found", name)
 			}
 		}
@@ -52,7 +52,7 @@ func FuzzUnpack(f *testing.F) {
 		if plain > 1<<20 {
 			return // it would be allocated
 		}
-		if body, err := unpack(stored, plain); err == nil && plain != 0 && int64(len(body)) != plain {
+		if body, err := Unpack(stored, plain); err == nil && plain != 0 && int64(len(body)) != plain {
 			t.Fatalf("%d bytes of %d", len(body), plain)
 		}
 	})
