@@ -1,0 +1,168 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
+)
+
+// serveCluster starts three servers that are one cluster, and returns the URL of all.
+func serveCluster(t *testing.T) ([]*server.Server, string) {
+	t.Helper()
+	var routes []*url.URL
+	var ports []int
+	var free []net.Listener // all at a time, or two ports may be one
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		free = append(free, l)
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		routes = append(routes, mustParse(t, "nats://"+l.Addr().String()))
+	}
+	for _, l := range free {
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	servers := make([]*server.Server, 3)
+	hosts := make([]string, 3)
+	for i := range servers {
+		s, err := server.NewServer(&server.Options{
+			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(func() {
+			s.Shutdown()
+			s.WaitForShutdown()
+		})
+		servers[i] = s
+	}
+	for i, s := range servers {
+		if !s.ReadyForConnections(patience) {
+			t.Fatal("a server does not start")
+		}
+		hosts[i] = strings.TrimPrefix(s.ClientURL(), "nats://")
+	}
+	return servers, "nats://" + strings.Join(hosts, ",")
+}
+
+// TestLeadersChange: the leaders of the streams step down under load, time and again. Nothing is lost, and nothing comes
+// twice.
+func TestLeadersChange(t *testing.T) {
+	t.Parallel()
+	_, clusterURL := serveCluster(t)
+	calm := standard
+	calm.look, calm.start = 200*time.Millisecond, patience
+	a, b := open(t, clusterURL, Options{timing: calm}), open(t, clusterURL, Options{timing: calm})
+	for _, q := range []*Queue{a, b} {
+		if err := q.Healthy(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{a.names.events(), a.names.waiting(), a.names.records()} {
+		s, err := a.js.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := s.CachedInfo().Config.Replicas; n != 3 {
+			t.Errorf("%d servers keep stream %s, want 3", n, name)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	k := newTakers()
+	k.start(ctx, "a", a, "p")
+	k.start(ctx, "b", b, "p")
+
+	const senders, each = 4, 25
+	var mu sync.Mutex
+	acknowledged := make(map[string]bool)
+	var putting sync.WaitGroup
+	for i := range senders {
+		q := []*Queue{a, b}[i%2]
+		putting.Go(func() {
+			for range each {
+				e := queuetest.NewEvent(strings.Repeat("x", 2000))
+				p := &bellhop.Post{Key: e.ID, Window: time.Hour, Items: []bellhop.Item{{Event: e, To: []bellhop.Target{{Provider: "p"}}}}}
+				receipt, err := q.Put(ctx, p)
+				for errors.Is(err, bellhop.ErrUnavailable) && sleep(ctx, 100*time.Millisecond) {
+					receipt, err = q.Put(ctx, p) // as senders do
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				acknowledged[receipt.IDs[0]] = true
+				mu.Unlock()
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { putting.Wait(); close(done) }()
+	changes := 0
+	for step := true; step; {
+		for _, stream := range []string{a.names.events(), a.names.waiting(), a.names.records()} {
+			if _, err := a.nc.RequestWithContext(within(t), "$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil); err == nil {
+				changes++
+			}
+			if _, err := a.nc.RequestWithContext(within(t), "$JS.API.CONSUMER.LEADER.STEPDOWN."+a.names.waiting()+".p", nil); err == nil {
+				changes++
+			}
+			select {
+			case <-done:
+				step = false
+			case <-time.After(300 * time.Millisecond):
+			}
+		}
+	}
+	k.wait(t, senders*each)
+	cancel()
+	k.wg.Wait()
+	for _, q := range []*Queue{a, b} {
+		q.settling.wait(within(t))
+	}
+	for ctx := within(t); ; { // any server answers, also one that is behind
+		s, err := b.Stats(ctx, "p")
+		if err == nil && s.Depth == 0 {
+			break
+		}
+		if !sleep(ctx, 50*time.Millisecond) {
+			t.Fatalf("%+v, %v: what was delivered waits", s, err)
+		}
+	}
+	seen := make(map[string]int)
+	for _, id := range k.order {
+		seen[id]++
+	}
+	lost, twice := 0, 0
+	for id := range acknowledged {
+		if seen[id] == 0 {
+			lost++
+		}
+	}
+	for _, n := range seen {
+		twice += n - 1
+	}
+	t.Logf("%d changes of leaders, %d acknowledged, %d delivered, %d twice, %d lost, by %v", changes, len(acknowledged), len(seen), twice, lost, k.by)
+	if lost > 0 || twice > 0 || len(acknowledged) != senders*each {
+		t.Errorf("%d lost, %d twice, %d acknowledged", lost, twice, len(acknowledged))
+	}
+}

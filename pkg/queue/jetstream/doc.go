@@ -1,0 +1,64 @@
+// Package jetstream is the queue in NATS JetStream, which any number of replicas share: each takes in posts, each
+// delivers.
+//
+//	nats://HOST:PORT[,HOST:PORT…][?PARAMETER=VALUE&…]
+//
+// tls:// demands TLS. Before the hosts there may be USER:PASSWORD@ or TOKEN@. The parameters:
+//
+//	prefix       begins all names, so that several Bellhops share one NATS (bellhop)
+//	replicas     how many servers keep each message (what an existing stream has, else 3, or 1 where there is no
+//	             cluster); 3 survives the loss of one
+//	maxBytes     how much the events may take, such as 10GiB; a full stream refuses posts
+//	duplicates   how long the server recognises repeated posts (24h)
+//	user         the name that goes with a password in a file
+//	password, token, nkey, creds     files that hold what proves who we are
+//	ca, cert, key                    files for TLS: who is believed, and the client's pair
+//
+// Files are read at every connect, so what is in them may change; only an nkey must stay the same user's. It takes
+// nats-server 2.11 or later.
+//
+// # Streams
+//
+// Three streams (names.go), created when they are missing and it is permitted. Whatever is one fact is in one place.
+//
+//   - EVENTS holds posts, one message each, bodies packed; it is the history, and tells duplicates by their message id.
+//   - WAITING is a work queue: it holds a small pointer for each delivery that waits, and nothing else, so that its
+//     counts are the depth.
+//   - RECORDS holds the last word on all else: what became of deliveries, dead ones, memos, pauses, replicas.
+//
+// A Put publishes the post, waits for the quorum, publishes the pointers, and waits again. The process that takes a post
+// in fans it out itself: no replica is in charge of that, and an event is delivered two round trips after it came. If it
+// dies between the two, the sender has had no answer, and its second try completes the first.
+//
+// # Who delivers
+//
+// Each provider has one durable consumer with a pinned client: of all replicas that wait for its deliveries, the server
+// gives them to one, as long as that one pulls. So order, rate, concurrency and pauses hold over all replicas, with no
+// coordination of our own. The owner fetches a little ahead (lane.go) and gives signs of life of all it has; due retries
+// it keeps itself, later ones the server keeps.
+//
+// A delivery is settled by publishing what became of it, then by acknowledging it. Nothing is transactional, everything
+// can be done twice: what comes again is looked up before it is handed out.
+//
+// Lists and numbers come from whichever server answers first, and may be moments old in a cluster; what decides anything
+// is asked of the leader.
+//
+// # What happens when
+//
+//   - A replica is stopped: it settles, hands back what it holds, gives up its pins; another goes on at once, in order.
+//   - A replica dies: its deliveries come back after six seconds, its pins end after nine; what it held comes first.
+//     What it was sending just then is sent again.
+//   - A replica is cut off: it hands out nothing that may be another's. What it was sending it records when it is back.
+//   - A leader changes: publishing waits or is tried again under the same message id; another replica may own a provider
+//     after that.
+//   - No quorum, no room, no server: Put says ErrUnavailable, quickly once it is known; Healthy says why; deliveries stop.
+//     All of it heals by itself, and so does a start without a server.
+//   - History that is dropped by size before a duplicate key's time is over: the duplicate is recognised, its events are
+//     not known any more.
+//
+// # Cost
+//
+// An event with one delivery is four messages and acknowledgements through the quorum: the post, the pointer, the
+// record, and the acknowledgement; a fifth, small, tells that the pointer was handed out. A provider costs a Raft group,
+// and each replica that wants its deliveries a pull every second and a half.
+package jetstream

@@ -1,0 +1,278 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
+)
+
+// Export yields all that is stored, events as they are read.
+func (q *Queue) Export(ctx context.Context) iter.Seq2[*bellhop.Stored, error] {
+	return func(yield func(*bellhop.Stored, error) bool) {
+		if err := q.export(ctx, func(s *bellhop.Stored) bool { return yield(s, nil) }); err != nil {
+			yield(nil, fmt.Errorf("exporting: %w", err))
+		}
+	}
+}
+
+func (q *Queue) export(ctx context.Context, yield func(*bellhop.Stored) bool) error {
+	if err := q.start(); err != nil {
+		return err
+	}
+	defer q.end()
+	q.settling.wait(ctx)
+	if !yield(&bellhop.Stored{ID: q.ID()}) {
+		return nil
+	}
+	for _, part := range []struct {
+		stream, subject string
+		read            func(context.Context, []*stored, func(*bellhop.Stored) bool) (bool, error)
+	}{
+		{q.names.records(), q.names.pause(anyone), exportPauses},
+		{q.names.records(), q.names.subject("memo", anyone, anyone), exportMemos},
+		{q.names.events(), q.names.event(anyone), q.exportEvents},
+	} {
+		for seq := uint64(1); ; {
+			found, more, err := q.list(ctx, part.stream, directRequest{Seq: seq, NextFor: part.subject, Batch: window})
+			if err != nil {
+				return err
+			}
+			if len(found) == 0 {
+				break
+			}
+			if goOn, err := part.read(ctx, found, yield); err != nil || !goOn {
+				return err
+			}
+			if more == 0 {
+				break
+			}
+			seq = found[len(found)-1].Seq + 1
+		}
+	}
+	return nil
+}
+
+func exportPauses(_ context.Context, found []*stored, yield func(*bellhop.Stored) bool) (bool, error) {
+	for _, m := range found {
+		until, ok := pausedUntil(m.Data)
+		if !ok {
+			return false, record.ErrDamaged
+		}
+		if until != 0 && !yield(&bellhop.Stored{Provider: last(m.Subject), PausedUntil: record.Moment(until)}) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func exportMemos(_ context.Context, found []*stored, yield func(*bellhop.Stored) bool) (bool, error) {
+	for _, m := range found {
+		provider, memo, err := decodeMemo(m)
+		if err != nil {
+			return false, err
+		}
+		if !yield(&bellhop.Stored{Provider: provider, Memo: &memo}) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (q *Queue) exportEvents(ctx context.Context, found []*stored, yield func(*bellhop.Stored) bool) (bool, error) {
+	posts := make([]*post, len(found))
+	var es []listed
+	for i, m := range found {
+		var err error
+		if posts[i], err = decodePost(m.Data); err != nil {
+			return false, err
+		}
+		for _, e := range posts[i].items {
+			es = append(es, listed{m.Seq, &e.Event})
+		}
+	}
+	ds, err := q.deliveries(ctx, bellhop.DeliveryFilter{}, es)
+	if err != nil {
+		return false, err
+	}
+	for _, p := range posts {
+		for _, id := range p.ids() {
+			e, err := q.unpack(ctx, p, id)
+			if err != nil {
+				return false, err
+			}
+			if !yield(&bellhop.Stored{Event: e, Deliveries: ds[id]}) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// Import publishes what leads to the events, then the events: where an event is, all of it is.
+func (q *Queue) Import(ctx context.Context, parts ...*bellhop.Stored) error {
+	for _, s := range parts {
+		if err := record.CheckStored(s); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := q.start(); err != nil {
+		return fmt.Errorf("importing: %w", err)
+	}
+	defer q.end()
+	if err := q.importAll(ctx, parts); err != nil {
+		return fmt.Errorf("importing: %w", err)
+	}
+	return nil
+}
+
+func (q *Queue) importAll(ctx context.Context, parts []*bellhop.Stored) error {
+	type arrival struct {
+		subject string
+		message []byte
+	}
+	var arrivals []arrival
+	var acks acks
+	there, err := q.areStored(ctx, parts)
+	if err != nil {
+		return err
+	}
+	for i, s := range parts {
+		var err error
+		switch {
+		case s.ID != "":
+			err = q.adopt(ctx, s.ID)
+		case s.Memo != nil:
+			err = q.remember(ctx, s.Provider, s.Memo)
+		case s.Event == nil:
+			err = q.Pause(ctx, s.Provider, s.PausedUntil)
+		default:
+			if there[i] {
+				break
+			}
+			p := &bellhop.Post{Items: []bellhop.Item{{Event: s.Event, To: record.TargetsOf(s)}}}
+			var message []byte
+			if message, err = q.encode(ctx, p, record.AcceptedOf(s)); err == nil {
+				arrivals = append(arrivals, arrival{q.names.event(s.Event.ID), message})
+				err = q.importDeliveries(s, &acks)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := acks.wait(ctx); err != nil {
+		return err
+	}
+	for _, a := range arrivals {
+		if err := acks.add(q.send(a.subject, a.message, "")); err != nil {
+			return err
+		}
+	}
+	return acks.wait(ctx)
+}
+
+// areStored reports of each part whether it is an event that is there. The leader is asked for all at once.
+func (q *Queue) areStored(ctx context.Context, parts []*bellhop.Stored) ([]bool, error) {
+	there, errs := make([]bool, len(parts)), make([]error, len(parts))
+	var asked sync.WaitGroup
+	for i, s := range parts {
+		if s.Event != nil {
+			asked.Go(func() { there[i], errs[i] = q.isStored(ctx, s.Event.ID) })
+		}
+	}
+	asked.Wait()
+	return there, errors.Join(errs...)
+}
+
+// isStored reports whether an event is there, the first of its post or a later one.
+func (q *Queue) isStored(ctx context.Context, id string) (bool, error) {
+	for _, at := range []struct{ stream, subject string }{
+		{q.names.events(), q.names.event(id)}, {q.names.records(), q.names.alias(id)},
+	} {
+		if _, err := q.latest(ctx, at.stream, at.subject); !errors.Is(err, errNone) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+func (q *Queue) importDeliveries(s *bellhop.Stored, acks *acks) error {
+	event := s.Event.ID
+	for _, shown := range s.Deliveries {
+		d := record.Hidden(shown)
+		if err := acks.add(q.send(q.names.known(shown.Provider), nil, "")); err != nil {
+			return err
+		}
+		tried := q.names.delivery(kindTried, shown.Provider, event)
+		var err error
+		switch shown.State {
+		case bellhop.Delivered:
+			err = acks.add(q.sendRecord(tried, encodeTried(isDelivered, &d), true))
+		case bellhop.Dead:
+			err = acks.add(q.sendRecord(q.names.delivery(kindDead, shown.Provider, event), record.EncodeDelivery(&d), false))
+		default:
+			w := pointer{post: event, recorded: !d.Fresh(), delivery: d}
+			if w.recorded {
+				w.delivery.Log, w.delivery.Err = nil, ""
+				err = acks.add(q.sendRecord(tried, encodeTried(stillWaiting, &d), true))
+			}
+			if err == nil {
+				err = acks.add(q.send(q.names.delivery(kindWait, shown.Provider, event), w.encode(event), ""))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt gives the store the id of another whose content it is about to hold.
+func (q *Queue) adopt(ctx context.Context, id string) error {
+	if id == q.ID() {
+		return nil
+	}
+	n, _, err := q.count(ctx, q.names.events(), q.names.event(anyone))
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return fmt.Errorf("the streams of prefix %s have events of their own: give another ?prefix=", q.names)
+	}
+	if _, err := q.publish(ctx, q.names.id(), []byte(id), ""); err != nil {
+		return err
+	}
+	q.id.Store(&id)
+	return nil
+}
+
+// acks are acknowledgements that are waited for.
+type acks []jetstream.PubAckFuture
+
+func (a *acks) add(ack jetstream.PubAckFuture, err error) error {
+	if err == nil {
+		*a = append(*a, ack)
+	}
+	return err
+}
+
+// wait waits for all and forgets them.
+func (a *acks) wait(ctx context.Context) error {
+	for _, ack := range *a {
+		if _, err := await(ctx, ack); err != nil {
+			return err
+		}
+	}
+	*a = nil
+	return nil
+}

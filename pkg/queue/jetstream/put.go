@@ -1,0 +1,277 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
+)
+
+// headroom is what a message needs of the server's largest payload beside its content.
+const headroom = 1 << 10
+
+// Put publishes the post, and once the quorum has it, a pointer for each delivery. An error does not say that
+// nothing is stored: the second Put of a post with a key completes the first.
+func (q *Queue) Put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, error) {
+	if err := record.CheckPost(p); err != nil {
+		return bellhop.Receipt{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return bellhop.Receipt{}, err
+	}
+	if err := q.start(); err != nil {
+		return bellhop.Receipt{}, unavailable(err)
+	}
+	defer q.end()
+	if err := q.Healthy(); err != nil {
+		return bellhop.Receipt{}, unavailable(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
+	defer cancel()
+	receipt, err := q.put(ctx, p)
+	if err != nil {
+		return bellhop.Receipt{}, fmt.Errorf("storing a post: %w", err)
+	}
+	return receipt, nil
+}
+
+func (q *Queue) put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, error) {
+	now := time.Now().UnixNano()
+	message, err := q.encode(ctx, p, now)
+	if err != nil {
+		return bellhop.Receipt{}, err
+	}
+	if p.Window > q.settings.duplicates {
+		q.forgets.Do(func() {
+			q.logger.Warn("repeated deliveries are recognised for less time than the configuration asks for; add ?duplicates= to the queue's URL",
+				"recognised", q.settings.duplicates, "wanted", p.Window)
+		})
+	}
+	id := messageID(p, 0)
+	for {
+		ack, err := q.publish(ctx, q.names.event(p.Items[0].Event.ID), message, id)
+		switch {
+		case isConflicting(err): // the same is on its way through another replica
+			if !sleep(ctx, q.o.patience/100) {
+				return bellhop.Receipt{}, unavailable(ctx.Err())
+			}
+			continue
+		case err != nil:
+			return bellhop.Receipt{}, unavailable(err)
+		case !ack.Duplicate:
+			stored, err := decodePost(message)
+			if err != nil {
+				return bellhop.Receipt{}, err
+			}
+			if err := q.point(ctx, stored); err != nil {
+				return bellhop.Receipt{}, unavailable(err)
+			}
+			return bellhop.Receipt{IDs: stored.ids()}, nil
+		}
+		first, err := q.original(ctx, ack.Sequence)
+		switch {
+		case errors.Is(err, errNone): // gone from the history before its key was
+			return bellhop.Receipt{Duplicate: true}, nil
+		case err != nil:
+			return bellhop.Receipt{}, unavailable(err)
+		case now >= first.expires:
+			id = messageID(p, ack.Sequence)
+			continue
+		}
+		if err := q.complete(ctx, first); err != nil {
+			return bellhop.Receipt{}, unavailable(err)
+		}
+		return bellhop.Receipt{Duplicate: true, IDs: first.ids()}, nil
+	}
+}
+
+// messageID is what the server recognises a repeated post by; empty if there is no key. After is the sequence of
+// the last post with the same key if its time is over.
+func messageID(p *bellhop.Post, after uint64) string {
+	if p.Key == "" || p.Window <= 0 {
+		return ""
+	}
+	return digest(p.Key, strconv.FormatUint(after, 10))
+}
+
+// encode makes the message of a post. Bodies that are too large for it are published before, in parts.
+func (q *Queue) encode(ctx context.Context, p *bellhop.Post, accepted int64) ([]byte, error) {
+	size := int(q.nc.MaxPayload()) - headroom
+	message, bodies, err := encodePost(p, accepted, size)
+	if err != nil || len(bodies) == 0 {
+		return message, err
+	}
+	var acks acks
+	for part := range slices.Chunk(bodies, size) {
+		if err := acks.add(q.send(q.names.chunk(p.Items[0].Event.ID, len(acks)), part, "")); err != nil {
+			return nil, unavailable(err)
+		}
+	}
+	message = record.AppendNumber(message, tagChunks, int64(len(acks)))
+	if err := acks.wait(ctx); err != nil {
+		return nil, unavailable(err)
+	}
+	return message, nil
+}
+
+// original reads the post that a duplicate repeats.
+func (q *Queue) original(ctx context.Context, seq uint64) (*post, error) {
+	m, err := q.at(ctx, q.names.events(), seq)
+	if err != nil {
+		return nil, err
+	}
+	return decodePost(m.Data)
+}
+
+// point publishes what leads to the events of a post: a pointer for each delivery, in the events' order. Done
+// again, it changes nothing.
+func (q *Queue) point(ctx context.Context, p *post) error {
+	ids := p.ids()
+	var acks acks
+	var known []string
+	for _, e := range p.items {
+		for _, t := range e.Targets {
+			if _, ok := q.known.Load(t.Provider); !ok {
+				known = append(known, t.Provider)
+				if err := acks.add(q.send(q.names.known(t.Provider), nil, "")); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, id := range ids[1:] {
+		if err := acks.add(q.send(q.names.alias(id), []byte(ids[0]), "")); err != nil {
+			return err
+		}
+	}
+	for _, e := range p.items {
+		id := e.Event.ID
+		for _, t := range e.Targets {
+			w := pointer{post: ids[0], delivery: record.Delivery{
+				Route: t.Route, Accepted: e.Accepted, Started: e.Accepted, Due: e.Accepted, Since: e.Accepted,
+			}}
+			if err := acks.add(q.send(q.names.delivery(kindWait, t.Provider, id), w.encode(id), bellhop.DeliveryID(id, t.Provider))); err != nil {
+				return err
+			}
+		}
+	}
+	if err := acks.wait(ctx); err != nil {
+		return err
+	}
+	for _, provider := range known {
+		q.known.Store(provider, nil)
+	}
+	return nil
+}
+
+// complete publishes the pointers of a post whose Put did not get so far. Where any is known of, all are.
+func (q *Queue) complete(ctx context.Context, p *post) error {
+	missing := *p
+	missing.items = nil
+	for _, e := range p.items {
+		rest := *e
+		rest.Targets = nil
+		for _, t := range e.Targets {
+			there, err := q.hasTrace(ctx, t.Provider, e.Event.ID)
+			if err != nil {
+				return err
+			}
+			if !there {
+				rest.Targets = append(rest.Targets, t)
+			}
+		}
+		missing.items = append(missing.items, &rest)
+	}
+	return q.point(ctx, &missing)
+}
+
+// hasTrace reports whether a delivery waits or was ever tried.
+func (q *Queue) hasTrace(ctx context.Context, provider, event string) (bool, error) {
+	for _, at := range []struct{ stream, kind string }{
+		{q.names.waiting(), kindWait}, {q.names.records(), kindTried}, {q.names.records(), kindDead},
+	} {
+		_, err := q.latest(ctx, at.stream, q.names.delivery(at.kind, provider, event))
+		if !errors.Is(err, errNone) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// send publishes a message without waiting. The id is what it is recognised by when it comes again.
+func (q *Queue) send(subject string, message []byte, id string) (jetstream.PubAckFuture, error) {
+	var options []jetstream.PublishOpt
+	if id != "" {
+		options = append(options, jetstream.WithMsgID(encoded(id)))
+	}
+	return q.js.PublishMsgAsync(&nats.Msg{Subject: subject, Data: message}, options...)
+}
+
+// publish publishes a message and waits for the quorum's acknowledgement.
+func (q *Queue) publish(ctx context.Context, subject string, message []byte, id string) (*jetstream.PubAck, error) {
+	future, err := q.send(subject, message, id)
+	if err != nil {
+		return nil, err
+	}
+	return await(ctx, future)
+}
+
+func await(ctx context.Context, f jetstream.PubAckFuture) (*jetstream.PubAck, error) {
+	select {
+	case ack := <-f.Ok():
+		return ack, nil
+	case err := <-f.Err():
+		return nil, err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for the acknowledgement: %w", ctx.Err())
+	}
+}
+
+// encoded writes an id so that it can stand in a header, whatever names it is made of.
+func encoded(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
+
+// unavailable marks an error as one that heals by itself.
+func unavailable(err error) error {
+	if errors.Is(err, bellhop.ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", bellhop.ErrUnavailable, err)
+}
+
+// Codes of errors that the client library has no names for.
+// https://github.com/nats-io/nats-server/blob/main/server/errors.json
+const (
+	codeDuplicateInProcess = 10158
+	codeNoSuchSequence     = 10043
+	codeMaximumBytes       = 10077 // the server names every refusal to store so, and says why
+	codeNoRoom             = 10047
+	codeNoRoomForAccount   = 10002
+	codeNoCluster          = 10074 // a single server cannot keep several copies
+)
+
+func hasCode(err error, codes ...jetstream.ErrorCode) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && slices.Contains(codes, api.ErrorCode)
+}
+
+// isConflicting: another message with the same id is not stored yet.
+func isConflicting(err error) bool { return hasCode(err, codeDuplicateInProcess) }
+
+// isConflict: the subject has another last message than was expected.
+func isConflict(err error) bool {
+	return hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// isFull: there is no room for the message.
+func isFull(err error) bool {
+	return hasCode(err, codeMaximumBytes, codeNoRoom, codeNoRoomForAccount)
+}

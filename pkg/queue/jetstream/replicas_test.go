@@ -1,0 +1,453 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
+)
+
+// patience bounds every wait; it is only ever used up by a failing test.
+const patience = 30 * time.Second
+
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func put(t testing.TB, q bellhop.Queue, providers ...string) string {
+	t.Helper()
+	e := queuetest.NewEvent(`{"ref":"refs/heads/main"}`)
+	var to []bellhop.Target
+	for _, p := range providers {
+		to = append(to, bellhop.Target{Provider: p})
+	}
+	if _, err := q.Put(within(t), &bellhop.Post{Items: []bellhop.Item{{Event: e, To: to}}}); err != nil {
+		t.Fatal(err)
+	}
+	return e.ID
+}
+
+func take(t testing.TB, q bellhop.Queue, provider string) bellhop.Lease {
+	t.Helper()
+	l, err := q.Take(within(t), provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// takers deliver what replicas take, and keep the order.
+type takers struct {
+	mu    sync.Mutex
+	order []string       // events
+	by    map[string]int // events by replica
+	more  chan struct{}  // of capacity 1: order grew
+	wg    sync.WaitGroup
+}
+
+func newTakers() *takers { return &takers{by: make(map[string]int), more: make(chan struct{}, 1)} }
+
+// start takes from q until it is closed or ctx ends.
+func (k *takers) start(ctx context.Context, name string, q bellhop.Queue, provider string) {
+	k.wg.Go(func() {
+		for {
+			l, err := q.Take(ctx, provider)
+			if err != nil {
+				if ctx.Err() != nil || bellhop.IsStopping(err) {
+					return
+				}
+				continue
+			}
+			k.mu.Lock()
+			k.order = append(k.order, l.Delivery().Event)
+			k.by[name]++
+			k.mu.Unlock()
+			select {
+			case k.more <- struct{}{}:
+			default:
+			}
+			_ = l.Settle(ctx, nil, bellhop.Outcome{}) // a closed queue hands back; then it comes again
+		}
+	})
+}
+
+// wait waits until n deliveries were taken.
+func (k *takers) wait(t testing.TB, n int) {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		k.mu.Lock()
+		got := len(k.order)
+		k.mu.Unlock()
+		if got >= n {
+			return
+		}
+		select {
+		case <-k.more:
+		case <-timeout:
+			t.Fatalf("%d deliveries of %d", got, n)
+		}
+	}
+}
+
+// TestOneReplicaDelivers: two replicas want a provider's deliveries; one gets them, in their order.
+func TestOneReplicaDelivers(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil).ClientURL()
+	a, b := open(t, url, Options{}), open(t, url, Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	k := newTakers()
+	k.start(ctx, "a", a, "p")
+	k.start(ctx, "b", b, "p")
+	var want []string
+	for i := range 200 {
+		want = append(want, put(t, []*Queue{a, b}[i%2], "p"))
+	}
+	k.wait(t, len(want))
+	cancel()
+	k.wg.Wait()
+	if !slices.Equal(k.order, want) {
+		t.Errorf("taken in another order: %v, want %v", k.order, want)
+	}
+	if len(k.by) != 1 {
+		t.Errorf("taken by several replicas: %v", k.by)
+	}
+}
+
+// TestHandover closes the replica that delivers: the other goes on at once, where the first ended.
+func TestHandover(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil).ClientURL()
+	slow := brisk
+	slow.ackWait, slow.pinned = time.Minute, 90*time.Second // nothing may wait for these
+	a, b := open(t, url, Options{timing: slow}), open(t, url, Options{timing: slow})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var want []string
+	for range 300 {
+		want = append(want, put(t, b, "p"))
+	}
+	for i := range 20 {
+		l := take(t, a, "p")
+		if i < 18 { // two are handed back by Close
+			if err := l.Settle(ctx, nil, bellhop.Outcome{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	k := newTakers()
+	k.start(ctx, "b", b, "p")
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	k.wait(t, len(want)-18)
+	cancel()
+	k.wg.Wait()
+	if !slices.Equal(k.order, want[18:]) {
+		t.Errorf("taken %d deliveries, some again or in another order", len(k.order))
+	}
+}
+
+// TestFailover cuts the connection of the replica that delivers: what it held comes first at the other, then the rest.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil).ClientURL()
+	a, b := open(t, url, Options{}), open(t, url, Options{})
+	var want []string
+	for range 150 {
+		want = append(want, put(t, b, "p"))
+	}
+	first, second := take(t, a, "p"), take(t, a, "p")
+	if first.Delivery().Event != want[0] || second.Delivery().Event != want[1] {
+		t.Fatal("not the first ones")
+	}
+	a.nc.Close()
+	died := time.Now()
+	for i, id := range want {
+		l := take(t, b, "p")
+		if i == 0 {
+			t.Logf("took over after %v", time.Since(died).Round(time.Millisecond))
+		}
+		if got := l.Delivery().Event; got != id {
+			t.Fatalf("delivery %d is of event %s, want %s", i, got, id)
+		}
+		if err := l.Settle(t.Context(), nil, bellhop.Outcome{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestNothingOfACutOffReplica: what was fetched is not handed out when it may be another's.
+func TestNothingOfACutOffReplica(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil).ClientURL()
+	a := open(t, url, Options{})
+	for range 5 {
+		put(t, a, "p")
+	}
+	take(t, a, "p")
+	a.nc.Close()
+	l := a.lanes.get("p")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*brisk.ackWait)
+	defer cancel()
+	for taken := 0; ; taken++ {
+		l.mu.Lock()
+		left := len(l.line)
+		l.mu.Unlock()
+		if left == 0 {
+			break // forgotten
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%d deliveries are kept", left)
+		case <-l.waitChange():
+		}
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := a.Take(ctx, "p"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("a replica without a connection took a delivery: %v", err)
+	}
+}
+
+func (l *lane) waitChange() chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.change
+}
+
+// TestLeavesAProvider: a replica whose takers were sent away leaves the provider to another.
+func TestLeavesAProvider(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil).ClientURL()
+	a, b := open(t, url, Options{}), open(t, url, Options{})
+	first, second := put(t, a, "p"), put(t, a, "p")
+	ctx, cancel := context.WithCancel(t.Context())
+	l, err := a.Take(ctx, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Settle(ctx, nil, bellhop.Outcome{}); err != nil || l.Delivery().Event != first {
+		t.Fatalf("%v, event %s", err, l.Delivery().Event)
+	}
+	cancel()
+	_, _ = a.Take(ctx, "p")
+	if l := take(t, b, "p"); l.Delivery().Event != second {
+		t.Fatalf("took event %s, want %s", l.Delivery().Event, second)
+	}
+}
+
+// TestAcknowledgementLost: what was recorded as done is not sent again when its acknowledgement did not arrive.
+func TestAcknowledgementLost(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil).ClientURL()
+	a, b := open(t, url, Options{}), open(t, url, Options{})
+	delivered, given, waits := put(t, b, "p"), put(t, b, "p"), put(t, b, "p")
+	for _, c := range []struct {
+		event string
+		state bellhop.DeliveryState
+		err   error
+	}{{delivered, bellhop.Delivered, nil}, {given, bellhop.Dead, bellhop.Permanent(errors.New("no such channel"))}} {
+		l := take(t, a, "p").(*lease)
+		if l.event != c.event {
+			t.Fatalf("took %s, want %s", l.event, c.event)
+		}
+		d, _ := l.d.After(c.err, bellhop.Outcome{}, time.Now())
+		s := &settlement{lane: l.lane, entry: l.entry, d: d, state: c.state}
+		s.publish()
+		if err := s.confirm(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.nc.Close()
+	if got := take(t, b, "p").Delivery().Event; got != waits {
+		t.Fatalf("took %s, want %s", got, waits)
+	}
+	if s, err := b.Stats(t.Context(), "p"); err != nil || s.Depth != 1 || s.Dead != 1 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+}
+
+// TestSweptWhole: nothing of a post is left when it is dropped.
+func TestSweptWhole(t *testing.T) {
+	t.Parallel()
+	q := open(t, serve(t, nil).ClientURL(), Options{now: func() time.Time { return time.Now().Add(time.Hour) }, RetentionAge: time.Minute})
+	first, second := queuetest.NewEvent(queuetest.Noise(3<<20)), queuetest.NewEvent("b")
+	if _, err := q.Put(t.Context(), &bellhop.Post{Items: []bellhop.Item{{Event: first}, {Event: second, To: []bellhop.Target{{Provider: "p"}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := q.Event(t.Context(), first.ID); err != nil || len(e.Raw) != 3<<20 {
+		t.Fatalf("dropped with an event that waits: %v", err)
+	}
+	if err := take(t, q, "p").Settle(t.Context(), nil, bellhop.Outcome{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{"event", "chunk", "alias"} {
+		stream := q.names.events()
+		if subject == "alias" {
+			stream = q.names.records()
+		}
+		if n, _, err := q.count(t.Context(), stream, string(q.names)+"."+subject+".>"); n != 0 || err != nil {
+			t.Errorf("%d messages of %s are left, %v", n, subject, err)
+		}
+	}
+}
+
+func TestPauseHoldsForAll(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil).ClientURL()
+	a, b := open(t, url, Options{}), open(t, url, Options{})
+	until := time.Now().Add(time.Hour)
+	if err := a.Pause(t.Context(), "p", until); err != nil {
+		t.Fatal(err)
+	}
+	// A shorter one through the other replica, which may not have heard of it yet, changes nothing.
+	if err := b.Pause(t.Context(), "p", time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	for name, q := range map[string]*Queue{"a": a, "b": b} {
+		s, err := q.Stats(t.Context(), "p")
+		if err != nil || !s.PausedUntil.Equal(until) {
+			t.Errorf("%s: paused until %v, %v, want %v", name, s.PausedUntil, err, until)
+		}
+	}
+	id := put(t, a, "p")
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, err := b.Take(ctx, "p"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("taken during the pause: %v", err)
+	}
+	if err := a.Pause(t.Context(), "p", time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := take(t, b, "p").Delivery().Event; got != id {
+		t.Fatalf("took %s, want %s", got, id)
+	}
+}
+
+// TestDuplicateOfAnother: whichever replica gets the same delivery again, it is recognised.
+func TestDuplicateOfAnother(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil).ClientURL()
+	queues := []*Queue{open(t, url, Options{}), open(t, url, Options{})}
+	for i := range 20 {
+		receipts := make([]bellhop.Receipt, 8)
+		var wg sync.WaitGroup
+		for j := range receipts {
+			wg.Go(func() {
+				var err error
+				receipts[j], err = queues[j%2].Put(within(t), &bellhop.Post{
+					Key: fmt.Sprint("key ", i), Window: time.Hour, Items: []bellhop.Item{{Event: queuetest.NewEvent(""), To: []bellhop.Target{{Provider: "p"}}}},
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		firsts := 0
+		for _, r := range receipts {
+			if !r.Duplicate {
+				firsts++
+			}
+			if !slices.Equal(r.IDs, receipts[0].IDs) {
+				t.Fatalf("ids %v and %v for one key", r.IDs, receipts[0].IDs)
+			}
+		}
+		if firsts != 1 {
+			t.Fatalf("%d of 8 were not duplicates", firsts)
+		}
+	}
+	if s, err := queues[1].Stats(t.Context(), "p"); err != nil || s.Depth != 20 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+}
+
+// TestPutIsCompleted: a Put that got no further than its event is completed by the next one with its key.
+func TestPutIsCompleted(t *testing.T) {
+	t.Parallel()
+	q := open(t, serve(t, nil).ClientURL(), Options{})
+	post := &bellhop.Post{Key: "k", Window: time.Hour, Items: []bellhop.Item{
+		{Event: queuetest.NewEvent("a"), To: []bellhop.Target{{Provider: "p"}, {Provider: "q"}}},
+		{Event: queuetest.NewEvent("b"), To: []bellhop.Target{{Provider: "p"}}},
+	}}
+	message, _, err := encodePost(post, time.Now().UnixNano(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.publish(t.Context(), q.names.event(post.Items[0].Event.ID), message, messageID(post, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		receipt, err := q.Put(t.Context(), post)
+		if err != nil || !receipt.Duplicate {
+			t.Fatalf("%+v, %v", receipt, err)
+		}
+		for provider, depth := range map[string]int64{"p": 2, "q": 1} {
+			if s, err := q.Stats(t.Context(), provider); err != nil || s.Depth != depth {
+				t.Fatalf("%s: %+v, %v, want depth %d", provider, s, err, depth)
+			}
+		}
+	}
+	// What was delivered meanwhile does not wait again.
+	l := take(t, q, "q")
+	if err := l.Settle(t.Context(), nil, bellhop.Outcome{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Put(t.Context(), post); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := q.Stats(t.Context(), "q"); err != nil || s.Depth != 0 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+}
+
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil).ClientURL()
+	a, b := open(t, url, Options{}), open(t, url, Options{})
+	for name, q := range map[string]*Queue{"one.pod": a, "two": b} {
+		if err := q.Announce(t.Context(), bellhop.Replica{Name: name, ConfigHash: "hash of " + name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rs, err := b.Replicas(t.Context())
+	if err != nil || len(rs) != 2 || rs[0].Name != "one.pod" || rs[1].ConfigHash != "hash of two" || time.Since(rs[0].Seen) > patience {
+		t.Fatalf("%+v, %v", rs, err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rs, err = b.Replicas(t.Context()); err != nil || len(rs) != 1 || rs[0].Name != "two" {
+		t.Fatalf("after one has gone: %+v, %v", rs, err)
+	}
+}
+
+// TestStaleIsNotTaken: what the server may have given to another by now is not handed out.
+func TestStaleIsNotTaken(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for age, want := range map[time.Duration]bool{0: true, brisk.ackWait / 2: true, brisk.ackWait: false, time.Hour: false} {
+		l := new(lanes).open(&Queue{o: Options{timing: brisk}}, "p")
+		l.checked = true
+		l.push(&entry{event: "e", since: now.Add(-age)})
+		if e, _ := l.next(now); (e != nil) != want {
+			t.Errorf("taken after %v without a sign of life: %t", age, !want)
+		}
+	}
+}

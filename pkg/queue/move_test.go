@@ -1,0 +1,242 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
+)
+
+// nats starts a server in this process and returns its URL.
+func nats(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	return s.ClientURL()
+}
+
+func directory(t *testing.T) string {
+	t.Helper()
+	return "file://" + t.TempDir()
+}
+
+func opened(t *testing.T, url string) bellhop.Queue {
+	t.Helper()
+	q, err := Open(t.Context(), url, Options{Preserve: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return q
+}
+
+// fill puts n events into a queue, of which each third waits, is dead, is delivered.
+func fill(t *testing.T, q bellhop.Queue, n int) {
+	t.Helper()
+	for i := range n {
+		e := queuetest.NewEvent(fmt.Sprint(i))
+		to := []bellhop.Target{{Provider: [...]string{"waiting", "dead", "done"}[i%3], Route: "r"}}
+		if _, err := q.Put(t.Context(), &bellhop.Post{Items: []bellhop.Item{{Event: e, To: to}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle := func(provider string, verdict error, o bellhop.Outcome) {
+		for range n / 3 {
+			lease, err := q.Take(t.Context(), provider)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := lease.Settle(t.Context(), verdict, o); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	settle("dead", bellhop.Permanent(errors.New("no such channel")), bellhop.Outcome{})
+	settle("done", nil, bellhop.Outcome{Memo: &bellhop.Memo{Key: "key", Value: "value", Expires: time.Now().Add(time.Hour)}})
+	if err := q.Pause(t.Context(), "waiting", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func all(t *testing.T, q bellhop.Queue) (parts []*bellhop.Stored) {
+	t.Helper()
+	for s, err := range q.Export(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, s)
+	}
+	return parts
+}
+
+// TestMove moves between all kinds of queues.
+func TestMove(t *testing.T) {
+	t.Parallel()
+	kinds := map[string]func(t *testing.T) string{"file": directory, "nats": nats}
+	for from, source := range kinds {
+		for to, target := range kinds {
+			t.Run(from+" to "+to, func(t *testing.T) {
+				t.Parallel()
+				const n = 2*moveParts + 3
+				source, target := opened(t, source(t)), opened(t, target(t))
+				fill(t, source, n/3*3)
+				counts, err := Move(t.Context(), source, target)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if counts.Events != n/3*3 || counts.Deliveries["waiting"][bellhop.Waiting] != n/3 ||
+					counts.Deliveries["dead"][bellhop.Dead] != n/3 || counts.Deliveries["done"][bellhop.Delivered] != n/3 {
+					t.Errorf("counts %+v", counts)
+				}
+				if diff := cmp.Diff(all(t, source), all(t, target), cmp.Comparer(bytes.Equal)); diff != "" {
+					t.Errorf("-want +got:\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// interrupted breaks off after so many events.
+type interrupted struct {
+	bellhop.Queue
+	after int
+}
+
+func (q interrupted) Export(ctx context.Context) iter.Seq2[*bellhop.Stored, error] {
+	return func(yield func(*bellhop.Stored, error) bool) {
+		n := 0
+		for s, err := range q.Queue.Export(ctx) {
+			if n++; n > q.after {
+				yield(nil, errors.New("the power went"))
+				return
+			}
+			if !yield(s, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestMoveGoesOn(t *testing.T) {
+	t.Parallel()
+	for name, target := range map[string]func(t *testing.T) string{"file": directory, "nats": nats} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source, target := opened(t, directory(t)), opened(t, target(t))
+			const n = 3 * moveParts
+			fill(t, source, n)
+			for _, after := range []int{1, moveParts - 1, moveParts + 5, 2*moveParts + 1} {
+				_, err := Move(t.Context(), interrupted{source, after}, target)
+				if err == nil || !strings.Contains(err.Error(), "the power went") || !strings.Contains(err.Error(), "move again") {
+					t.Fatalf("interrupted after %d: %v", after, err)
+				}
+			}
+			counts, err := Move(t.Context(), source, target)
+			if err != nil || counts.Events != n {
+				t.Fatalf("%v %+v", err, counts)
+			}
+			if diff := cmp.Diff(all(t, source), all(t, target), cmp.Comparer(bytes.Equal)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// lossy takes in events without some of their deliveries, or not at all.
+type lossy struct {
+	bellhop.Queue
+	events bool
+}
+
+func (q lossy) Import(ctx context.Context, parts ...*bellhop.Stored) error {
+	kept := slices.DeleteFunc(slices.Clone(parts), func(s *bellhop.Stored) bool {
+		return q.events && s.Event != nil && s.Deliveries[0].Provider == "dead"
+	})
+	for i, s := range kept {
+		if !q.events && s.Event != nil && s.Deliveries[0].Provider == "dead" {
+			kept[i] = &bellhop.Stored{Event: s.Event}
+		}
+	}
+	return q.Queue.Import(ctx, kept...)
+}
+
+func TestMoveRefuses(t *testing.T) {
+	t.Parallel()
+	server := nats(t)
+	announced := func(t *testing.T, q bellhop.Queue) {
+		t.Helper()
+		if err := q.Announce(t.Context(), bellhop.Replica{Name: "pod-a/1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		name    string
+		prepare func(t *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue)
+		want    string
+	}{
+		{"nothing to move", func(_ *testing.T, _, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
+			return opened(t, directory(t)), to
+		}, "holds nothing"},
+		{"the source serves", func(t *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
+			announced(t, from)
+			return from, to
+		}, "moving from a queue: pod-a/1 serves from it"},
+		{"the target serves", func(t *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
+			announced(t, to)
+			return from, to
+		}, "moving to a queue: pod-a/1 serves from it"},
+		{"the target has events", func(t *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
+			fill(t, to, 3)
+			return from, to
+		}, "events of"},
+		{"the target has served since", func(t *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
+			if _, err := Move(t.Context(), from, to); err != nil {
+				t.Fatal(err)
+			}
+			fill(t, to, 3)
+			return from, to
+		}, "has served since"},
+		{"events are lost", func(_ *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
+			return from, lossy{to, true}
+		}, "of 6 events that were moved, 4 are there"},
+		{"deliveries are lost", func(_ *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
+			return from, lossy{to, false}
+		}, "deliveries that were moved: map[dead:map[dead:2]"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			from := opened(t, directory(t))
+			fill(t, from, 6)
+			prefix := strings.ReplaceAll(tc.name, " ", "-")
+			from, to := tc.prepare(t, from, opened(t, server+"?prefix="+prefix))
+			if _, err := Move(t.Context(), from, to); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want an error with %q", err, tc.want)
+			}
+		})
+	}
+}
