@@ -52,6 +52,10 @@ type Status struct {
 	NotReady []string     `json:"notReady,omitempty"`
 	Config   ConfigStatus `json:"config"`
 	Queue    QueueStatus  `json:"queue"`
+	// Replicas are the processes that share the queue, this one among them, by name. ReplicasError says why they
+	// are not known. The handler fills in both.
+	Replicas      []ReplicaStatus `json:"replicas"`
+	ReplicasError string          `json:"replicasError,omitempty"`
 }
 
 // ConfigStatus is how the configuration stands.
@@ -74,6 +78,15 @@ type QueueStatus struct {
 	Error   string `json:"error,omitempty"`
 }
 
+// ReplicaStatus is one process among those that share the queue.
+type ReplicaStatus struct {
+	bellhop.Replica
+	// Lagging: it serves another configuration than the one that was loaded last by any of them. Each reloads on its
+	// own, in a cluster up to a minute or two apart; one that lags for longer refused the configuration, or does not
+	// get the files.
+	Lagging bool `json:"lagging"`
+}
+
 type handler struct {
 	Options
 }
@@ -87,7 +100,7 @@ func New(o Options) http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
 
 	api := http.NewServeMux()
-	api.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, o.Status()) })
+	api.HandleFunc("GET /api/v1/status", h.status)
 	api.HandleFunc("GET /api/v1/endpoints", h.endpoints)
 	api.HandleFunc("GET /api/v1/providers", h.providers)
 	api.HandleFunc("GET /api/v1/routes", h.routes)
@@ -154,6 +167,36 @@ func (h *handler) ready(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	text(w, http.StatusServiceUnavailable, strings.Join(s.NotReady, "\n")+"\n")
+}
+
+// replicasTimeout bounds what a queue out of reach may delay the status by.
+const replicasTimeout = 2 * time.Second
+
+func (h *handler) status(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), replicasTimeout)
+	defer cancel()
+	s := h.Status()
+	replicas, err := h.Queue.Replicas(ctx)
+	if err != nil {
+		s.ReplicasError = err.Error()
+	}
+	s.Replicas = compareReplicas(replicas)
+	reply(w, http.StatusOK, s)
+}
+
+// compareReplicas says which replicas lag.
+func compareReplicas(replicas []bellhop.Replica) []ReplicaStatus {
+	var newest bellhop.Replica
+	for _, r := range replicas {
+		if r.Loaded.After(newest.Loaded) {
+			newest = r
+		}
+	}
+	out := make([]ReplicaStatus, len(replicas)) // [] and not null
+	for i, r := range replicas {
+		out[i] = ReplicaStatus{Replica: r, Lagging: r.ConfigHash != newest.ConfigHash}
+	}
+	return out
 }
 
 // list is the form of every list; next is empty on the last page.
@@ -235,7 +278,7 @@ func (h *handler) providers(w http.ResponseWriter, r *http.Request) {
 		if c, ok := h.Notifier.Condition(v.Name); ok {
 			v.Conditions = []notifier.Condition{c}
 		} else {
-			v.Conditions = []notifier.Condition{{Type: "Ready", Status: "False", Reason: "NotConfigured", Message: "deliveries wait for a provider that is not configured any more"}}
+			v.Conditions = []notifier.Condition{{Type: "Ready", Status: "False", Reason: "NotConfigured", Message: "deliveries wait for a provider that is not configured any more: add it again before BELLHOP_ORPHAN_GRACE is over"}}
 		}
 		stats, err := h.Queue.Stats(r.Context(), v.Name)
 		if err != nil {

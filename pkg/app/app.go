@@ -106,6 +106,7 @@ type process struct {
 
 	reloading sync.Mutex // one reload at a time
 	config    atomic.Pointer[admin.ConfigStatus]
+	reloaded  chan struct{} // told of another configuration
 
 	cleanups []cleanup
 }
@@ -205,6 +206,7 @@ func (p *process) start(ctx context.Context) error {
 	})
 
 	p.config.Store(&admin.ConfigStatus{})
+	p.reloaded = make(chan struct{}, 1)
 	p.loader, p.secrets = s.loader(cluster, p.options.Catalog, p.logger)
 	if p.secrets != nil {
 		unwatch := p.secrets.Watch()
@@ -230,6 +232,7 @@ func (p *process) start(ctx context.Context) error {
 	p.reload()
 	p.watch()
 
+	p.announceReplica()
 	api := admin.New(admin.Options{
 		Queue: p.queue, Receiver: p.receiver, Notifier: p.notifier, Metrics: registry, Logger: p.logger,
 		Status: p.status, Token: func() bellhop.Secret { return *p.token.Load() }, PublicURL: s.PublicURL,

@@ -89,6 +89,10 @@ func (p *process) reload() {
 	p.metrics.ConfigInfo.Reset()
 	p.metrics.ConfigInfo.WithLabelValues(snapshot.Hash).Set(1)
 	p.announce(last, snapshot)
+	select {
+	case p.reloaded <- struct{}{}:
+	default: // it is told already
+	}
 	p.tellReloaded(before, &next)
 	p.logger.Info("configuration ready", "hash", snapshot.Hash, "endpoints", next.Endpoints, "providers", next.Providers,
 		"routes", len(snapshot.Routes), "took", time.Since(start))
