@@ -87,7 +87,7 @@ func TestSettingsDefaults(t *testing.T) {
 	want := &app.Settings{
 		Config: "/etc/bellhop/config", Secrets: "/etc/bellhop/secrets", Listen: ":8080", AdminListen: ":9090",
 		Queue: "file:///var/lib/bellhop/queue", MaxBody: 25 << 20, RetentionAge: 72 * time.Hour, RetentionBytes: 1 << 30,
-		LogLevel: slog.LevelInfo, LogFormat: app.LogJSON,
+		OrphanGrace: 24 * time.Hour, LogLevel: slog.LevelInfo, LogFormat: app.LogJSON,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -117,6 +117,7 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 		"receivers and notifiers":        {MaxBody: 1, Receivers: -1},
 		"max-body":                       {},
 		"retention-age":                  {MaxBody: 1, RetentionAge: -1},
+		"orphan-grace":                   {MaxBody: 1, OrphanGrace: -1},
 	} {
 		if err := s.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to speak of %s", err, want)

@@ -193,7 +193,7 @@ func (p *process) start(ctx context.Context) error {
 	p.tellEvents(cluster)
 	p.notifier = notifier.New(notifier.Options{
 		Queue: p.queue, Metrics: p.metrics, Logger: p.logger, Pool: orElse(s.Notifiers, 32*runtime.GOMAXPROCS(0)),
-		Unready: p.unready,
+		OrphanGrace: s.OrphanGrace, Unready: p.unready,
 	})
 	p.receiver = receiver.New(receiver.Options{
 		Queue: p.queue, Metrics: p.metrics, Logger: p.logger, MaxBody: s.MaxBody, Workers: orElse(s.Receivers, 128*runtime.GOMAXPROCS(0)),

@@ -53,6 +53,8 @@ type Settings struct {
 	RetentionAge   time.Duration `split_words:"true" flag:"retention-age" default:"72h" desc:"how long delivered events are kept for looking and replay"`
 	RetentionBytes bellhop.Size  `split_words:"true" flag:"retention-bytes" default:"1GiB" desc:"how much of delivered events is kept"`
 
+	OrphanGrace time.Duration `split_words:"true" flag:"orphan-grace" default:"24h" desc:"how long deliveries wait for a provider that is in the configuration no more, before they are dead; 0: for good"`
+
 	LogLevel  slog.Level `split_words:"true" flag:"log-level" default:"info" desc:"debug, info, warn or error"`
 	LogFormat LogFormat  `split_words:"true" flag:"log-format" default:"json" desc:"json or text"`
 }
@@ -97,6 +99,9 @@ func (s *Settings) Check() error {
 	}
 	if s.RetentionAge < 0 {
 		errs = append(errs, errors.New("retention-age must not be negative"))
+	}
+	if s.OrphanGrace < 0 {
+		errs = append(errs, errors.New("orphan-grace must not be negative; 0 keeps what waits for good"))
 	}
 	return errors.Join(errs...)
 }

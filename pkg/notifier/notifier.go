@@ -31,6 +31,9 @@ type Options struct {
 	Pool int
 	// Grace is how long deliveries in hand may finish once stopping began; 5 s if zero.
 	Grace time.Duration
+	// OrphanGrace is how long deliveries wait for a provider that is in no snapshot any more, before they are dead;
+	// for good if zero.
+	OrphanGrace time.Duration
 	// Unready is told when a provider that was ready is no more, with its condition; not when the configuration
 	// suspends it. It must not wait for anything. nil: nobody is told.
 	Unready func(provider string, c Condition)
@@ -45,12 +48,18 @@ type Notifier struct {
 	grace   time.Duration
 	unready func(provider string, c Condition)
 
+	orphanGrace time.Duration
+	running     context.Context // until Stop
+	cancel      context.CancelFunc
+
 	subjects subjects // of all runners: one that was replaced may still be sending
 
 	words atomic.Pointer[map[string]*route.Message] // by route
 
 	mu      sync.Mutex // guards what follows; taken by Apply, Stop and Conditions, never while sending
 	runners map[string]*runner
+	applied *applied             // nil before the first Apply
+	missing map[string]time.Time // providers that something waits for and that are not applied, since when
 	stopped bool
 	ended   sync.WaitGroup // all runners, replaced ones included
 }
@@ -69,20 +78,34 @@ func New(o Options) *Notifier {
 	if o.Unready == nil {
 		o.Unready = func(string, Condition) {}
 	}
-	return &Notifier{
+	n := &Notifier{
 		queue: o.Queue, metrics: o.Metrics, logger: o.Logger, pool: make(chan struct{}, o.Pool), grace: o.Grace,
-		runners: map[string]*runner{}, unready: o.Unready,
+		runners: map[string]*runner{}, unready: o.Unready, orphanGrace: o.OrphanGrace,
 	}
+	n.running, n.cancel = context.WithCancel(context.Background())
+	return n
 }
 
 // Apply makes a snapshot's providers the ones that run. A provider whose settings did not change goes on with
-// its connections; one that is gone finishes what it has in hand, and its backlog stays on the queue.
+// its connections; one that is gone finishes what it has in hand, and its backlog stays on the queue for the grace
+// time (orphans.go).
 func (n *Notifier) Apply(s *config.Snapshot) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
 		return
 	}
+	if n.applied != nil {
+		n.applied.end() // before a provider that is back is started
+	} else if n.orphanGrace > 0 {
+		n.ended.Go(n.buryOrphans)
+	}
+	n.applied = &applied{Snapshot: s}
+	n.applied.ctx, n.applied.end = context.WithCancel(n.running)
+	for _, p := range s.Providers {
+		delete(n.missing, p.Name)
+	}
+
 	words := make(map[string]*route.Message, len(s.Routes))
 	for _, r := range s.Routes {
 		words[r.Name] = r.Message
@@ -101,10 +124,16 @@ func (n *Notifier) Apply(s *config.Snapshot) {
 		}
 		n.start(next, r.condition.Load())
 	}
+	n.metrics.ProviderSuspended.Reset()
 	for _, p := range s.Providers {
 		if n.runners[p.Name] == nil {
 			n.start(p, nil)
 		}
+		value := 0.0
+		if p.Suspend {
+			value = 1
+		}
+		n.metrics.ProviderSuspended.WithLabelValues(p.Name).Set(value)
 	}
 }
 
@@ -117,6 +146,7 @@ func (n *Notifier) start(p *config.Provider, before *Condition) {
 // Stop takes nothing more, lets what is in hand finish for the grace time or until ctx ends, and hands the
 // rest back uncounted. It returns when nothing runs any more.
 func (n *Notifier) Stop(ctx context.Context) {
+	n.cancel()
 	n.mu.Lock()
 	n.stopped = true
 	runners := make([]*runner, 0, len(n.runners))
@@ -124,16 +154,10 @@ func (n *Notifier) Stop(ctx context.Context) {
 		runners = append(runners, r)
 	}
 	n.mu.Unlock()
-	n.metrics.ProviderSuspended.Reset()
 	for _, r := range runners {
 		r.stop()
 	}
 	ended := make(chan struct{})
-		value := 0.0
-		if p.Suspend {
-			value = 1
-		}
-		n.metrics.ProviderSuspended.WithLabelValues(p.Name).Set(value)
 	go func() {
 		n.ended.Wait()
 		close(ended)
