@@ -215,8 +215,8 @@ func (p *process) start(ctx context.Context) error {
 			return nil
 		})
 	}
-	if p.loader.Installation == "" {
-		p.loader.Installation = p.queue.ID()
+	if s.Installation == "" {
+		p.loader.Installation = p.queue.ID
 	}
 	client, err := httpsend.NewClient(httpsend.Options{})
 	if err != nil {
@@ -230,9 +230,10 @@ func (p *process) start(ctx context.Context) error {
 		return nil
 	})
 	p.reload()
+	p.awaitInstallation()
 	p.watch()
-
 	p.announceReplica()
+
 	api := admin.New(admin.Options{
 		Queue: p.queue, Receiver: p.receiver, Notifier: p.notifier, Metrics: registry, Logger: p.logger,
 		Status: p.status, Token: func() bellhop.Secret { return *p.token.Load() }, PublicURL: s.PublicURL,

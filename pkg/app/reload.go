@@ -49,6 +49,9 @@ func (p *process) changed() {
 func (p *process) reload() {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
+	if p.loader.Installation() == "" {
+		return // what is built now would call itself otherwise later; see awaitInstallation
+	}
 	start := time.Now()
 	before := p.config.Load()
 	snapshot, problems := p.loader.Load()
@@ -86,16 +89,44 @@ func (p *process) reload() {
 	next.Hash, next.Loaded = snapshot.Hash, time.Now()
 	next.Endpoints, next.Providers = len(snapshot.Endpoints), len(snapshot.Providers)
 	p.config.Store(&next)
-	p.metrics.ConfigInfo.Reset()
-	p.metrics.ConfigInfo.WithLabelValues(snapshot.Hash).Set(1)
-	p.announce(last, snapshot)
 	select {
 	case p.reloaded <- struct{}{}:
 	default: // it is told already
 	}
+	p.metrics.ConfigInfo.Reset()
+	p.metrics.ConfigInfo.WithLabelValues(snapshot.Hash).Set(1)
+	p.announce(last, snapshot)
 	p.tellReloaded(before, &next)
 	p.logger.Info("configuration ready", "hash", snapshot.Hash, "endpoints", next.Endpoints, "providers", next.Providers,
 		"routes", len(snapshot.Routes), "took", time.Since(start))
+}
+
+// awaitInstallation loads the configuration once the queue says what this installation is called, which a queue
+// elsewhere cannot before it is reached for the first time.
+func (p *process) awaitInstallation() {
+	if p.loader.Installation() != "" {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for p.loader.Installation() == "" {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		p.reload()
+	}()
+	p.onStop("waiting for the queue", func(context.Context) error {
+		cancel()
+		<-ended
+		return nil
+	})
 }
 
 // announce logs the endpoints that a reload brought. This line and `bellhop urls` are the places that show paths.

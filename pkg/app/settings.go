@@ -39,7 +39,7 @@ type Settings struct {
 	AdmissionCertFile string `split_words:"true" flag:"admission-cert-file" desc:"certificate of the admission webhook (PEM); renewed files are picked up"`
 	AdmissionKeyFile  string `split_words:"true" flag:"admission-key-file" desc:"private key of that certificate (PEM)"`
 
-	Queue string `split_words:"true" flag:"queue" default:"file:///var/lib/bellhop/queue" desc:"where events are kept: file://DIR"`
+	Queue string `split_words:"true" flag:"queue" default:"file:///var/lib/bellhop/queue" desc:"where events are kept: file://DIR, or nats://HOST:PORT, which several processes may share"`
 
 	Installation string `split_words:"true" flag:"installation" desc:"what tells this Bellhop from others that speak to the same services, such as the cluster's name, for the contexts of commit statuses; by default a name of the queue's own"`
 
@@ -119,7 +119,7 @@ func (s *Settings) Loader(catalog bellhop.Catalog, logger *slog.Logger) *config.
 // loader is Loader's with the Secrets that it reads, which may be watched; nil if they are files.
 func (s *Settings) loader(cluster *kube.Cluster, catalog bellhop.Catalog, logger *slog.Logger) (*config.Loader, *kube.Secrets) {
 	loader := &config.Loader{
-		Config: s.Config, Secrets: s.Secrets, Catalog: catalog, Logger: logger, Installation: s.Installation, Cluster: cluster,
+		Config: s.Config, Secrets: s.Secrets, Catalog: catalog, Logger: logger, Cluster: cluster, Installation: func() string { return s.Installation },
 	}
 	if s.Secrets != secretsOfKubernetes {
 		return loader, nil

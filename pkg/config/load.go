@@ -42,8 +42,9 @@ type Loader struct {
 	Issuers bellhop.Issuers
 	// Cluster is the Kubernetes API. nil: there is none, and a delivery that needs it fails with words that say so.
 	Cluster bellhop.Cluster
-	// Installation tells this installation of Bellhop from others; see bellhop.Setup.
-	Installation string
+	// Installation tells this installation of Bellhop from others, see bellhop.Setup; it is asked at each Load. nil:
+	// nothing does.
+	Installation func() string
 
 	// overlay is in place of some of the files; see Over.
 	overlay overlay

@@ -13,8 +13,10 @@ import (
 // setup is what every source and provider is built from, whatever it is.
 func (l *load) setup(name string) bellhop.Setup {
 	s := bellhop.Setup{
-		Name: name, Logger: l.Logger, Issuers: l.Issuers, Cluster: l.Cluster, Installation: l.Installation,
-		Expression: route.CompileExpression,
+		Name: name, Logger: l.Logger, Issuers: l.Issuers, Cluster: l.Cluster, Expression: route.CompileExpression,
+	}
+	if l.Installation != nil {
+		s.Installation = l.Installation()
 	}
 	if s.Issuers == nil {
 		s.Issuers = l.ownIssuers()
