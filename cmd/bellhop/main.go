@@ -85,7 +85,7 @@ func (p *program) root() *cobra.Command {
 	}
 	root.AddCommand(
 		p.serve(), p.check(), p.urls(), p.keygen(), p.send(), p.test(),
-		p.events(), p.deliveries(), p.dead(), p.imports(), p.render(), p.version(),
+		p.events(), p.deliveries(), p.dead(), p.queue(), p.imports(), p.render(), p.version(),
 	)
 	p.mark(root)
 	return root

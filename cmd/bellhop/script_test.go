@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 //	                  directories; $HOOKS and $ADMIN are its addresses, $RECEIVER the first without
 //	                  http://, serve.log what it logs
 //	logged [N] REGEXP waits until serve has logged N lines that match, one if not said
-//	stop              ends serve with SIGTERM, and fails unless it exits 0
-//	stop twice URL    leaves a request to the URL unfinished, which stopping waits for, and sends SIGTERM; once
+//	quit              ends serve with SIGTERM, and fails unless it exits 0
+//	quit twice URL    leaves a request to the URL unfinished, which stopping waits for, and sends SIGTERM; once
 //	                  that is noticed, sends it again, and fails unless the process ends by it
 //	sink              starts a destination that answers 200; $SINK is its URL
 //	sink STATUS       has it answer STATUS from now on
@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve":   serveCommand,
 			"logged":  loggedCommand,
-			"stop":    stopCommand,
+			"quit":    quitCommand,
 			"sink":    sinkCommand,
 			"sunk":    sunkCommand,
 			"capture": captureCommand,
@@ -83,7 +83,7 @@ func on(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage)
 func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	st := on(ts)
 	if neg || st.process != nil {
-		ts.Fatalf("usage: serve [FLAG…], once until stop")
+		ts.Fatalf("usage: serve [FLAG…], once until quit")
 	}
 	file, err := os.Create(ts.MkAbs("serve.log"))
 	ts.Check(err)
@@ -122,11 +122,11 @@ func loggedCommand(ts *testscript.TestScript, neg bool, args []string) {
 	on(ts).log.match(ts, n, args[len(args)-1])
 }
 
-func stopCommand(ts *testscript.TestScript, neg bool, args []string) {
+func quitCommand(ts *testscript.TestScript, neg bool, args []string) {
 	st := on(ts)
 	twice := len(args) == 2 && args[0] == "twice"
 	if neg || len(args) != 0 && !twice || st.process == nil {
-		ts.Fatalf("usage: stop [twice URL], while serve runs")
+		ts.Fatalf("usage: quit [twice URL], while serve runs")
 	}
 	if twice {
 		defer unfinished(ts, args[1]).Close()
