@@ -16,12 +16,14 @@ PKG ?= ./...
 TESTFLAGS ?=
 # Time for each fuzz target.
 FUZZTIME ?= 10s
-# Flags of the programs: make bench BENCHFLAGS='-only accept', make crash CRASHFLAGS='-rounds 200'
+# Flags of the programs: make bench BENCHFLAGS='-only accept', make crash CRASHFLAGS='-rounds 200', make fault
+# FAULTFLAGS='-only kill -for 30s'
 BENCHFLAGS ?=
 CRASHFLAGS ?= -rounds 50
+FAULTFLAGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint verify bench crash fuzz check-chart check-senders e2e image clean
+.PHONY: help run build test lint verify bench crash fault fuzz check-chart check-senders e2e image clean
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,9 @@ bench: build ## Measure speed and memory against reference servers in the same r
 
 crash: build ## Kill the server under load, again and again, and count what was lost.
 	$(GO) run ./test/crash -bellhop bin/bellhop $(CRASHFLAGS)
+
+fault: build ## Have replicas, NATS servers, disks and networks fail under load, and count; takes half an hour.
+	$(GO) run ./test/fault -bellhop bin/bellhop $(FAULTFLAGS)
 
 fuzz: ## Run each fuzz target for FUZZTIME.
 	hack/fuzz $(FUZZTIME) $(PKG)

@@ -22,36 +22,33 @@ func holdBack() *httptest.Server {
 	return httptest.NewServer(sink)
 }
 
-// start writes the configuration and starts the program with a queue of its own.
-func (b *bench) start(ctx context.Context, name string, c *rig.Configuration) (*rig.Daemon, error) {
+// start writes the configuration and starts the program with a queue of its own, or the one that env names.
+func (b *bench) start(ctx context.Context, name string, c *rig.Configuration, env ...string) (*rig.Daemon, error) {
 	dir := filepath.Join(b.dir, name)
 	if err := c.Write(dir); err != nil {
 		return nil, err
 	}
-	return rig.StartDaemon(ctx, rig.DaemonOptions{Program: b.program, Dir: dir, Log: b.log})
+	return rig.StartDaemon(ctx, rig.DaemonOptions{Program: b.program, Dir: dir, Log: b.log, Env: env})
 }
 
 // contender is one side of a comparison.
 type contender struct {
-	name  string
-	hooks []*rig.Hook
+	name string
+	// run goes as fast as it can for a time, and returns the rate, in events a second.
+	run func(ctx context.Context, d time.Duration) (float64, error)
 }
 
-// rush sends as fast as answers come, for one round, and returns the rate. Every push must be accepted.
-func (b *bench) rush(ctx context.Context, c contender, d time.Duration) (float64, error) {
-	const enough = 10_000_000
-	l := rig.Load{Hooks: c.hooks, Connections: b.connections, Count: enough, For: d, First: b.deliveries(enough)}
-	result, err := l.Run(ctx)
-	if err == nil {
-		err = ctx.Err()
-	}
-	if err == nil && result.Refused() > 0 {
-		err = fmt.Errorf("not all were accepted: %v", result)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", c.name, err)
-	}
-	return result.PerSecond(), nil
+// server is a contender that is sent to. Every push must be accepted.
+func (b *bench) server(name string, hooks []*rig.Hook) contender {
+	return contender{name, func(ctx context.Context, d time.Duration) (float64, error) {
+		const enough = 10_000_000
+		l := rig.Load{Hooks: hooks, Connections: b.connections, Count: enough, For: d, First: b.deliveries(enough)}
+		result, err := l.Run(ctx)
+		if err == nil && result.Refused() > 0 {
+			err = fmt.Errorf("not all were accepted: %v", result)
+		}
+		return result.PerSecond(), err
+	}}
 }
 
 // compare runs rounds of both in turn, the first to go alternating, and returns the median of the rounds'
@@ -66,8 +63,13 @@ func (b *bench) compare(ctx context.Context, base, subject contender) (ratio, ba
 			if round == 0 {
 				d = b.round / 3 // the first round warms up and does not count
 			}
-			if measured[which], err = b.rush(ctx, []contender{base, subject}[which], d); err != nil {
-				return 0, 0, 0, err
+			c := []contender{base, subject}[which]
+			measured[which], err = c.run(ctx, d)
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				return 0, 0, 0, fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
 		if round == 0 {
@@ -98,21 +100,21 @@ func (b *bench) accept(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Stop()) }()
-	referenceURL, stop, err := b.startReference(ctx, c.Keys[0])
+	referenceURL, stop, err := b.startReference(ctx, c.Keys[0], "-log", filepath.Join(b.dir, "reference.log"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 
-	reference, err := newContender("reference", []string{referenceURL}, c.Keys, 256)
+	reference, err := newHooks([]string{referenceURL}, c.Keys, 256)
 	if err != nil {
 		return err
 	}
-	bellhop, err := newContender("bellhop", []string{d.HookURL(c.Keys[0])}, c.Keys, 256)
+	bellhop, err := newHooks([]string{d.HookURL(c.Keys[0])}, c.Keys, 256)
 	if err != nil {
 		return err
 	}
-	ratio, referenceRate, rate, err := b.compare(ctx, reference, bellhop)
+	ratio, referenceRate, rate, err := b.compare(ctx, b.server("reference", reference), b.server("bellhop", bellhop))
 	if err != nil {
 		return err
 	}
@@ -120,16 +122,15 @@ func (b *bench) accept(ctx context.Context) (err error) {
 	return nil
 }
 
-func newContender(name string, urls []string, keys [][]byte, variants int) (contender, error) {
-	c := contender{name: name}
+func newHooks(urls []string, keys [][]byte, variants int) ([]*rig.Hook, error) {
+	hooks := make([]*rig.Hook, len(urls))
 	for i, u := range urls {
-		h, err := rig.NewHook(u, keys[i], pushSize, variants)
-		if err != nil {
-			return contender{}, err
+		var err error
+		if hooks[i], err = rig.NewHook(u, keys[i], pushSize, variants); err != nil {
+			return nil, err
 		}
-		c.hooks = append(c.hooks, h)
 	}
-	return c, nil
+	return hooks, nil
 }
 
 // many holds a large configuration against a small one. The load of the large one goes to 64 of its
@@ -154,7 +155,7 @@ func (b *bench) many(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, dLarge.Stop()) }()
 	fmt.Printf("%d endpoints and %d providers were written, loaded and ready in %v\n", endpoints, providers, time.Since(began).Round(time.Millisecond))
 
-	few, err := newContender("one", []string{dOne.HookURL(one.Keys[0])}, one.Keys, 256)
+	few, err := newHooks([]string{dOne.HookURL(one.Keys[0])}, one.Keys, 256)
 	if err != nil {
 		return err
 	}
@@ -164,11 +165,11 @@ func (b *bench) many(ctx context.Context) (err error) {
 		key := large.Keys[i*endpoints/used]
 		keys, urls = append(keys, key), append(urls, dLarge.HookURL(key))
 	}
-	lots, err := newContender("10,000", urls, keys, 4)
+	lots, err := newHooks(urls, keys, 4)
 	if err != nil {
 		return err
 	}
-	ratio, oneRate, rate, err := b.compare(ctx, few, lots)
+	ratio, oneRate, rate, err := b.compare(ctx, b.server("one", few), b.server("10,000", lots))
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func TestReferenceIsNoStrawMan(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := []byte("a key")
-	server := httptest.NewServer(reference(key, log))
+	server := httptest.NewServer(reference(key, log.Append))
 	defer server.Close()
 
 	for _, tc := range []struct {

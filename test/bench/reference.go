@@ -28,12 +28,13 @@ import (
 var bodyPool = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
 
 // serveReference is the least that a webhook receiver with a durable queue can do: read the body, check the
-// HMAC, append to a log whose writers share each fsync, answer 202.
+// HMAC, append to a log whose writers share each fsync or publish to JetStream, answer 202.
 func serveReference(args []string) error {
 	flags := flag.NewFlagSet("reference", flag.ExitOnError)
 	listen := flags.String("listen", "", "address")
 	keyFile := flags.String("key", "", "file with the key")
 	file := flags.String("log", "", "file to append to")
+	url := flags.String("nats", "", "servers to publish to, in place of the file")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -41,25 +42,41 @@ func serveReference(args []string) error {
 	if err != nil {
 		return err
 	}
-	log, err := queuetest.OpenGroupCommitLog(*file)
+	store, closeStore, err := openStore(*file, *url)
 	if err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", *listen)
 	if err != nil {
-		return errors.Join(err, log.Close())
+		return errors.Join(err, closeStore())
 	}
-	server := http.Server{Handler: reference(key, log), ReadHeaderTimeout: 10 * time.Second}
+	server := http.Server{Handler: reference(key, store), ReadHeaderTimeout: 10 * time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return errors.Join(err, log.Close())
+		return errors.Join(err, closeStore())
 	}
-	return log.Close()
+	return closeStore()
 }
 
-func reference(key []byte, log *queuetest.GroupCommitLog) http.Handler {
+// openStore is where the reference has its bodies before it answers.
+func openStore(file, url string) (store func(body []byte) error, closeStore func() error, err error) {
+	if url == "" {
+		log, err := queuetest.OpenGroupCommitLog(file)
+		if err != nil {
+			return nil, nil, err
+		}
+		return log.Append, log.Close, nil
+	}
+	js, disconnect, err := connect(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	return publishAndWait(js), func() error { disconnect(); return nil }, nil
+}
+
+func reference(key []byte, store func(body []byte) error) http.Handler {
 	macs := sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}
 	answer := []byte(`{"result":"accepted"}` + "\n")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -86,7 +103,7 @@ func reference(key []byte, log *queuetest.GroupCommitLog) http.Handler {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		if err := log.Append(body); err != nil {
+		if err := store(body); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
@@ -96,8 +113,9 @@ func reference(key []byte, log *queuetest.GroupCommitLog) http.Handler {
 	})
 }
 
-// startReference starts this program as the reference server, and returns its hook URL and what ends it.
-func (b *bench) startReference(ctx context.Context, key []byte) (hookURL string, stop func() error, err error) {
+// startReference starts this program as the reference server, with flags that say where to store, and returns
+// its hook URL and what ends it.
+func (b *bench) startReference(ctx context.Context, key []byte, store ...string) (hookURL string, stop func() error, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", nil, err
@@ -110,7 +128,7 @@ func (b *bench) startReference(ctx context.Context, key []byte) (hookURL string,
 	if err != nil {
 		return "", nil, err
 	}
-	cmd := exec.Command(self, "reference", "-listen", addr, "-key", keyFile, "-log", filepath.Join(b.dir, "reference.log"))
+	cmd := exec.Command(self, append([]string{"reference", "-listen", addr, "-key", keyFile}, store...)...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return "", nil, err

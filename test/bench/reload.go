@@ -28,12 +28,12 @@ func (b *bench) reload(ctx context.Context) (err error) {
 	for _, key := range c.Keys[:16] {
 		urls = append(urls, d.HookURL(key))
 	}
-	others, err := newContender("others", urls, c.Keys[:16], 4)
+	others, err := newHooks(urls, c.Keys[:16], 4)
 	if err != nil {
 		return err
 	}
 	const enough = 1_000_000
-	l := rig.Load{Hooks: others.hooks, Connections: 16, Count: enough, For: 5 * time.Minute, Rate: perSecond, First: b.deliveries(enough)}
+	l := rig.Load{Hooks: others, Connections: 16, Count: enough, For: 5 * time.Minute, Rate: perSecond, First: b.deliveries(enough)}
 	loading, endLoad := context.WithCancel(ctx)
 	defer endLoad()
 	type outcome struct {

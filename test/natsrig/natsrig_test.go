@@ -1,0 +1,183 @@
+package natsrig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// program is a real nats-server, built for these tests.
+var program string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	dir, err := os.MkdirTemp("", "bellhop-natsrig-test-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		program, err = Build(context.Background(), dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func start(t *testing.T, o Options) *Cluster {
+	t.Helper()
+	o.Program, o.Dir, o.Log = program, t.TempDir(), t.Output()
+	c, err := Start(t.Context(), o)
+	if errors.Is(err, ErrMount) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// connect pings often: a client of a frozen server learns of it by nothing else.
+func connect(t *testing.T, url string) jetstream.JetStream {
+	t.Helper()
+	conn, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
+		nats.PingInterval(200*time.Millisecond), nats.MaxPingsOutstanding(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// publish tries until it is acknowledged.
+func publish(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		try, cancelTry := context.WithTimeout(ctx, time.Second)
+		_, err := js.Publish(try, "test.a", []byte("hello"))
+		cancelTry()
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func createStream(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "TEST", Subjects: []string{"test.*"}, Replicas: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func leader(t *testing.T, c *Cluster) *Server {
+	t.Helper()
+	s, err := c.Leader(t.Context(), "TEST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestClusterSurvivesItsLeader: another server leads when one is killed or frozen, and the one that comes
+// back has all that was stored before and meanwhile.
+func TestClusterSurvivesItsLeader(t *testing.T) {
+	t.Parallel()
+	c := start(t, Options{Servers: 3})
+	p, err := NewProxy(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	js := connect(t, p.URL())
+	createStream(t, js)
+	publish(t, js)
+
+	killed := leader(t, c)
+	if err := killed.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if s := leader(t, c); s == killed {
+		t.Error("a dead server leads")
+	}
+	publish(t, js)
+	if err := killed.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	frozen := leader(t, c)
+	if err := frozen.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if s := leader(t, c); s == frozen {
+		t.Error("a frozen server leads")
+	}
+	publish(t, js)
+	if err := frozen.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+
+	stream, err := js.Stream(t.Context(), "TEST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// More than three are repetitions of what was stored without an answer.
+	if state := stream.CachedInfo().State; state.Msgs < 3 {
+		t.Errorf("%d messages are left of 3", state.Msgs)
+	}
+}
+
+// TestDiskFills: JetStream of the server whose disk is full gives up, the others go on; with room again it
+// comes back.
+func TestDiskFills(t *testing.T) {
+	t.Parallel()
+	c := start(t, Options{Servers: 3, Disk: 32 << 20})
+	js := connect(t, c.URL())
+	createStream(t, js)
+	full := leader(t, c)
+	if err := full.FillDisk(); err != nil {
+		t.Fatal(err)
+	}
+	for leader(t, c) == full {
+		publish(t, js)
+	}
+	publish(t, js)
+	if err := full.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := full.FreeDisk(); err != nil {
+		t.Fatal(err)
+	}
+	if err := full.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFillDiskNeedsOneOfItsOwn(t *testing.T) {
+	t.Parallel()
+	if err := (&Server{Name: "nats-0", dir: t.TempDir()}).FillDisk(); err == nil {
+		t.Error("the disk that everything is on was filled")
+	}
+}
