@@ -365,21 +365,22 @@ func (n *namespace) undisturbed(t *testing.T) {
 }
 
 // allDelivered waits for the deliveries of a load that was acknowledged, books what became of them, and waits until
-// the pod that was deleted meanwhile is gone.
-func (n *namespace) allDelivered(t *testing.T, first int64, count int) {
+// there are no more pods than the release has: those that ended meanwhile are gone. It returns how many deliveries came
+// again.
+func (n *namespace) allDelivered(t *testing.T, first int64, count, pods int) (again int) {
 	t.Helper()
 	ids := make([]string, count)
 	for i := range ids {
 		ids[i] = rig.DeliveryID(first + int64(i))
 	}
-	again := 0
 	for _, times := range n.delivered(t, ids...).Times {
 		again += times - 1
 	}
-	eventually(t, "the end of the deleted pod", func() bool { return len(n.pods(t)) == 1 })
+	eventually(t, "the end of the pods that were told to", func() bool { return len(n.pods(t)) == pods })
 	measured.add(t, "acknowledged", count)
 	measured.add(t, "lost", 0) // else delivered had failed
 	measured.add(t, "delivered again", again)
+	return again
 }
 
 // reloaded is the metric that says whether the newest configuration is the one that serves.

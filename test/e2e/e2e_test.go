@@ -228,7 +228,7 @@ func TestPodDeleted(t *testing.T) { //nolint:paralleltest // measures: others on
 			if load.Error != "" || load.Acknowledged != count {
 				t.Fatalf("acknowledged %d of %d: %s", load.Acknowledged, count, load.Error)
 			}
-			n.allDelivered(t, first, count)
+			n.allDelivered(t, first, count, 1)
 			measured.add(t, "delivered when the pod was deleted", at)
 			measured.add(t, "broken connections, repeated", load.Broken)
 			measured.add(t, "answers", load.Statuses)

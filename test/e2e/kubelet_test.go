@@ -71,7 +71,7 @@ func TestKubeletStopped(t *testing.T) { //nolint:paralleltest // measures: other
 	if persisting.Error != "" || persisting.Acknowledged != late {
 		t.Fatalf("acknowledged %d of %d: %s", persisting.Acknowledged, late, persisting.Error)
 	}
-	n.allDelivered(t, first, early+late)
+	n.allDelivered(t, first, early+late, 1)
 	measured.add(t, "refused without the kubelet", serving.Refused()+serving.Broken)
 	measured.add(t, "broken connections, repeated", persisting.Broken)
 	measured.add(t, "answers", persisting.Statuses)
