@@ -103,6 +103,7 @@ type process struct {
 
 	failed   chan error
 	stopping atomic.Bool
+	stopped  time.Time // when stopping began
 
 	reloading sync.Mutex // one reload at a time
 	config    atomic.Pointer[admin.ConfigStatus]
@@ -122,7 +123,8 @@ func (p *process) onStop(name string, stop func(context.Context) error) {
 }
 
 func (p *process) stop() {
-	p.stopping.Store(true) // readiness off
+	p.stopped = time.Now()
+	p.stopping.Store(true) // readiness off, and connections end with their next answer
 	p.logger.Info("stopping", "within", p.options.ShutdownTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), p.options.ShutdownTimeout)
 	defer cancel()
@@ -279,11 +281,12 @@ func closeListener(l net.Listener) func(context.Context) error {
 	}
 }
 
-// serve runs a server, with TLS unless secure is nil, until it is stopped: in-flight requests finish, then
-// it is gone.
+// serve runs a server, with TLS unless secure is nil, until it is stopped: clients are asked to leave, in-flight
+// requests finish, then it is gone.
 func (p *process) serve(name string, l net.Listener, handler http.Handler, secure *tls.Config) {
+	leaving := &farewell{Handler: handler, said: &p.stopping}
 	server := &http.Server{
-		Handler: handler, TLSConfig: secure,
+		Handler: leaving, ConnState: leaving.connState, TLSConfig: secure,
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(p.logger.Handler(), slog.LevelDebug),
@@ -305,6 +308,7 @@ func (p *process) serve(name string, l net.Listener, handler http.Handler, secur
 		// Leave the parts behind it some of the time.
 		ctx, cancel := context.WithTimeout(ctx, p.options.ShutdownTimeout/2)
 		defer cancel()
+		leaving.wait(ctx, p.stopped.Add(farewellTime))
 		err := server.Shutdown(ctx)
 		if err != nil {
 			err = errors.Join(err, server.Close())
