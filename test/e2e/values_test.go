@@ -69,7 +69,7 @@ func (n *namespace) prepare(t *testing.T, name string, need needs) (args []strin
 	}
 	if need.jetStream {
 		loadNATSServer(t)
-		n.provide(t, "nats")
+		n.apply(t, n.manifests(t, "nats")) // for all tests, until the last has ended: see TestMain
 		n.kubectl(t, "wait", "--namespace=nats", "--for=condition=Ready", "pod/nats", "--timeout="+patience.String())
 	}
 	if need.kinds != "" {
@@ -97,17 +97,23 @@ func (n *namespace) prepare(t *testing.T, name string, need needs) (args []strin
 	return args
 }
 
+// manifests are the objects of testdata/values/NAME.yaml; empty if there are none.
+func (n *namespace) manifests(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "values", name+".yaml"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(text), "NAMESPACE", n.name)
+}
+
 // provide makes the objects of testdata/values/NAME.yaml, if there are any, until the test ends.
 func (n *namespace) provide(t *testing.T, name string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "values", name+".yaml"))
-	if errors.Is(err, os.ErrNotExist) {
+	manifests := n.manifests(t, name)
+	if manifests == "" {
 		return
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifests := strings.ReplaceAll(string(text), "NAMESPACE", n.name)
 	n.apply(t, manifests)
 	t.Cleanup(func() {
 		if _, err := runWith(context.Background(), manifests, "kubectl", "delete", "--ignore-not-found", "--wait=false", "--filename=-"); err != nil {
