@@ -15,11 +15,7 @@ import (
 
 // Export yields all that is stored, events as they are read.
 func (q *Queue) Export(ctx context.Context) iter.Seq2[*bellhop.Stored, error] {
-	return func(yield func(*bellhop.Stored, error) bool) {
-		if err := q.export(ctx, func(s *bellhop.Stored) bool { return yield(s, nil) }); err != nil {
-			yield(nil, fmt.Errorf("exporting: %w", err))
-		}
-	}
+	return record.Exported(func(yield func(*bellhop.Stored) bool) error { return q.export(ctx, yield) })
 }
 
 func (q *Queue) export(ctx context.Context, yield func(*bellhop.Stored) bool) error {
@@ -117,10 +113,8 @@ func (q *Queue) exportEvents(ctx context.Context, found []*stored, yield func(*b
 
 // Import publishes what leads to the events, then the events: where an event is, all of it is.
 func (q *Queue) Import(ctx context.Context, parts ...*bellhop.Stored) error {
-	for _, s := range parts {
-		if err := record.CheckStored(s); err != nil {
-			return err
-		}
+	if err := record.CheckStored(parts); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err

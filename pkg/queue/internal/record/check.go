@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -34,7 +35,16 @@ func CheckPost(p *bellhop.Post) error {
 }
 
 // CheckStored refuses parts that no engine can take in.
-func CheckStored(s *bellhop.Stored) error {
+func CheckStored(parts []*bellhop.Stored) error {
+	for _, s := range parts {
+		if err := checkStored(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkStored(s *bellhop.Stored) error {
 	kinds := 0
 	for _, is := range [...]bool{s.ID != "", s.Event != nil, s.Memo != nil, !s.PausedUntil.IsZero()} {
 		if is {
@@ -139,4 +149,13 @@ func CheckMemo(provider, key string) error {
 		return fmt.Errorf("memo key %.40q: it must have 1 to %d bytes", key, MaxName)
 	}
 	return nil
+}
+
+// Exported is what export yields, and its error in the end.
+func Exported(export func(yield func(*bellhop.Stored) bool) error) iter.Seq2[*bellhop.Stored, error] {
+	return func(yield func(*bellhop.Stored, error) bool) {
+		if err := export(func(s *bellhop.Stored) bool { return yield(s, nil) }); err != nil {
+			yield(nil, fmt.Errorf("exporting: %w", err))
+		}
+	}
 }
