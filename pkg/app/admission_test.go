@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/bellhop-dev/bellhop/pkg/app"
+	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 )
 
 // admissionReview is what the Kubernetes API posts about a new ConfigMap.
@@ -28,12 +28,13 @@ func admissionReview(t *testing.T, configuration string) string {
 // The webhook answers over HTTPS before there is a good configuration, and with a renewed certificate.
 func TestAdmission(t *testing.T) {
 	t.Parallel()
-	cert, private := pair(t, 1)
+	ca := bellhoptest.NewAuthority(t)
+	pair := ca.Issue(t, "127.0.0.1")
 	p := start(t, map[string]string{
 		"config/bellhop.yaml": "broken: [\n",
 		"secrets/app.key":     key,
-		"tls/tls.crt":         cert,
-		"tls/tls.key":         private,
+		"tls/tls.crt":         string(pair.Cert),
+		"tls/tls.key":         string(pair.Key),
 	}, func(s *app.Settings) {
 		dir := filepath.Join(filepath.Dir(s.Config), "tls")
 		s.AdmissionListen = "127.0.0.1:0"
@@ -45,11 +46,9 @@ func TestAdmission(t *testing.T) {
 			Status  struct{ Message string }
 		}
 	}
-	review := func(cert, configuration string) answer {
+	review := func(ca *bellhoptest.Authority, configuration string) answer {
 		t.Helper()
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM([]byte(cert))
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool}, DisableKeepAlives: true}}
 		res, err := client.Post("https://"+p.addr["admission"]+"/", "application/json", strings.NewReader(admissionReview(t, configuration)))
 		if err != nil {
 			t.Fatal(err)
@@ -61,18 +60,19 @@ func TestAdmission(t *testing.T) {
 		}
 		return a
 	}
-	if a := review(cert, native(githubEndpoint("app"), "- {name: log, type: log}\n")); !a.Response.Allowed {
+	if a := review(ca, native(githubEndpoint("app"), "- {name: log, type: log}\n")); !a.Response.Allowed {
 		t.Errorf("a good configuration: %+v", a)
 	}
 	broken := native("- {name: app, source: gihtub, keyPath: app.key}\n", "")
-	if a := review(cert, broken); a.Response.Allowed || !strings.HasPrefix(a.Response.Status.Message, "bellhop.yaml:4:23: endpoints[0].source: ") {
+	if a := review(ca, broken); a.Response.Allowed || !strings.HasPrefix(a.Response.Status.Message, "bellhop.yaml:4:23: endpoints[0].source: ") {
 		t.Errorf("a broken configuration: %+v", a)
 	}
 	mark := p.log.wait(t, 0, "certificate ready")
-	cert, private = pair(t, 2)
-	files(t, p.dir, map[string]string{"tls/tls.crt": cert, "tls/tls.key": private})
+	other := bellhoptest.NewAuthority(t) // vouches for the renewed certificate alone
+	pair = other.Issue(t, "127.0.0.1")
+	files(t, p.dir, map[string]string{"tls/tls.crt": string(pair.Cert), "tls/tls.key": string(pair.Key)})
 	p.log.wait(t, mark, "certificate ready")
-	if a := review(cert, broken); a.Response.Allowed {
+	if a := review(other, broken); a.Response.Allowed {
 		t.Errorf("with the renewed certificate: %+v", a)
 	}
 	_, metrics := p.get("/metrics", nil)

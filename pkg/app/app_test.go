@@ -3,21 +3,14 @@ package app_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,6 +25,7 @@ import (
 
 	"github.com/bellhop-dev/bellhop/pkg/app"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/pkg/catalog"
 )
 
@@ -552,65 +546,41 @@ func TestHotReloadUnderLoad(t *testing.T) {
 	close(s.got)
 }
 
-func pair(t *testing.T, serial int64) (cert, key string) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "hooks"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Duration(serial) * time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
-}
-
 func TestARenewedCertificateIsServed(t *testing.T) {
 	t.Parallel()
-	cert, private := pair(t, 1)
+	ca := bellhoptest.NewAuthority(t)
+	first, renewed := ca.Issue(t, "127.0.0.1"), ca.Issue(t, "127.0.0.1")
 	p := start(t, map[string]string{
 		"config/bellhop.yaml": native(githubEndpoint("app"), "- {name: log, type: log}\n"),
 		"secrets/app.key":     key,
-		"tls/tls.crt":         cert,
-		"tls/tls.key":         private,
+		"tls/tls.crt":         string(first.Cert),
+		"tls/tls.key":         string(first.Key),
 	}, func(s *app.Settings) {
 		dir := filepath.Join(filepath.Dir(s.Config), "tls")
 		s.TLSCertFile, s.TLSKeyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	})
-	served := func() int64 {
+	serves := func(pair bellhoptest.Pair) bool {
 		t.Helper()
-		// The certificate is its own authority, and what is asked here is only which one is served.
-		c, err := tls.Dial("tcp", p.addr["receiver"], &tls.Config{InsecureSkipVerify: true})
+		c, err := tls.Dial("tcp", p.addr["receiver"], &tls.Config{RootCAs: ca.Pool})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+		return bytes.Equal(c.ConnectionState().PeerCertificates[0].Raw, pair.TLS.Certificate[0])
 	}
-	if got := served(); got != 1 {
-		t.Fatalf("serial %d", got)
+	if !serves(first) {
+		t.Fatal("another certificate is served")
 	}
 	mark := p.log.wait(t, 0, "certificate ready")
-	_, other := pair(t, 2)
-	files(t, p.dir, map[string]string{"tls/tls.key": other})
+	files(t, p.dir, map[string]string{"tls/tls.key": string(renewed.Key)})
 	mark = p.log.wait(t, mark, "the old certificate serves on")
-	if got := served(); got != 1 {
-		t.Errorf("serial %d after a key that does not fit", got)
+	if !serves(first) {
+		t.Error("the old certificate is not served after a key that does not fit")
 	}
-	cert, private = pair(t, 3)
-	files(t, p.dir, map[string]string{"tls/tls.crt": cert, "tls/tls.key": private})
+	files(t, p.dir, map[string]string{"tls/tls.crt": string(renewed.Cert)})
 	p.log.wait(t, mark, "certificate ready")
-	if got := served(); got != 3 {
-		t.Errorf("serial %d after the renewal", got)
+	if !serves(renewed) {
+		t.Error("the new certificate is not served after the renewal")
 	}
 	if _, metrics := p.get("/metrics", nil); !strings.Contains(metrics, `bellhop_tls_not_after_seconds{listener="receiver"}`) {
 		t.Error("the expiry is not exported")
@@ -641,32 +611,26 @@ func TestNetworks(t *testing.T) {
 // A client certificate that the endpoint names is asked for by the listener and checked by the endpoint.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
-	cert, private := pair(t, 1)
-	clientCert, clientKey := pair(t, 2) // its own authority
+	servers, clients := bellhoptest.NewAuthority(t), bellhoptest.NewAuthority(t)
+	server, client := servers.Issue(t, "127.0.0.1"), clients.Issue(t, "hooks")
 	endpoint := "- {name: app, source: github, keyPath: app.key, auth: {clientCertificate: {names: [hooks]}}}\n"
 	p := start(t, map[string]string{
 		"config/bellhop.yaml": native(endpoint, "- {name: log, type: log}\n"),
 		"secrets/app.key":     key,
-		"tls/tls.crt":         cert,
-		"tls/tls.key":         private,
-		"tls/client-ca.crt":   clientCert,
+		"tls/tls.crt":         string(server.Cert),
+		"tls/tls.key":         string(server.Key),
+		"tls/client-ca.crt":   string(clients.PEM),
 	}, func(s *app.Settings) {
 		dir := filepath.Join(filepath.Dir(s.Config), "tls")
 		s.TLSCertFile, s.TLSKeyFile, s.TLSClientCAFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"), filepath.Join(dir, "client-ca.crt")
 	})
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(cert))
-	client, err := tls.X509KeyPair([]byte(clientCert), []byte(clientKey))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, tc := range []struct {
 		certificates []tls.Certificate
 		status       int
 		reason       string
-	}{{nil, 401, bellhop.ReasonCertificateDenied}, {[]tls.Certificate{client}, 202, ""}} {
+	}{{nil, 401, bellhop.ReasonCertificateDenied}, {[]tls.Certificate{client.TLS}, 202, ""}} {
 		p.client.CloseIdleConnections()
-		p.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: tc.certificates}}
+		p.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: servers.Pool, Certificates: tc.certificates}}
 		if a := p.push("https://"+p.addr["receiver"], key, "1"); a.status != tc.status || a.Reason != tc.reason {
 			t.Errorf("with %d certificates: %+v", len(tc.certificates), a)
 		}

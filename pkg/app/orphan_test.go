@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"github.com/bellhop-dev/bellhop/pkg/app"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
 )
 
 // TestProviderIsRemoved: what waits for it is dead after the grace time, says why, and can be retried once it is back.
@@ -23,19 +22,7 @@ func TestProviderIsRemoved(t *testing.T) {
 	})
 	t.Run("nats", func(t *testing.T) {
 		t.Parallel()
-		s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() {
-			s.Shutdown()
-			s.WaitForShutdown()
-		})
-		if !s.ReadyForConnections(10 * time.Second) {
-			t.Fatal("the server does not start")
-		}
-		providerIsRemoved(t, s.ClientURL())
+		providerIsRemoved(t, natstest.Serve(t).ClientURL())
 	})
 }
 

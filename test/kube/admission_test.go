@@ -1,48 +1,18 @@
 package kube_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/test/kube/apiserver"
 	"github.com/bellhop-dev/bellhop/test/rig"
 )
-
-// certificate is one for 127.0.0.1, which is its own authority, and its key.
-func certificate(t *testing.T) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "admission"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-}
 
 // TestAdmission has the API ask `bellhop serve` about ConfigMaps and Secrets, with Fail as the policy: whatever the
 // webhook did not answer would be refused.
@@ -54,9 +24,10 @@ func TestAdmission(t *testing.T) {
 	key := rig.NewKeys(1)[0]
 	write(t, filepath.Join(dir, "secrets", "app.key"), key)
 	write(t, filepath.Join(dir, "config", "bellhop.yaml"), []byte(configured("github")))
-	cert, private := certificate(t)
-	write(t, filepath.Join(dir, "tls", "tls.crt"), cert)
-	write(t, filepath.Join(dir, "tls", "tls.key"), private)
+	ca := bellhoptest.NewAuthority(t)
+	pair := ca.Issue(t, "127.0.0.1")
+	write(t, filepath.Join(dir, "tls", "tls.crt"), pair.Cert)
+	write(t, filepath.Join(dir, "tls", "tls.key"), pair.Key)
 	address, err := rig.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +61,7 @@ webhooks:
   objectSelector: {matchLabels: {bellhop.dev/config: "true"}}
   rules:
   - {apiGroups: [""], apiVersions: [v1], resources: [configmaps, secrets], operations: [CREATE, UPDATE]}
-`, address, base64.StdEncoding.EncodeToString(cert)))
+`, address, base64.StdEncoding.EncodeToString(ca.PEM)))
 
 	configMaps, secrets := "/api/v1/namespaces/hooks/configmaps", "/api/v1/namespaces/hooks/secrets"
 	broken := object(t, "ConfigMap", "broken", "true", "bellhop.yaml", configured("gihtub"))

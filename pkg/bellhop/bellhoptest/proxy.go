@@ -2,16 +2,9 @@ package bellhoptest
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +12,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 )
@@ -40,9 +32,9 @@ type Proxy struct {
 // NewProxy starts a proxy; vendor answers.
 func NewProxy(t *testing.T, vendor http.Handler) *Proxy {
 	t.Helper()
-	ca := newAuthority(t)
-	p := &Proxy{CA: ca.pem}
-	p.Cert, p.Key = ca.client(t)
+	ca := NewAuthority(t)
+	client := ca.Issue(t)
+	p := &Proxy{CA: ca.PEM, Cert: client.Cert, Key: bellhop.NewSecret(client.Key)}
 	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		p.hosts = append(p.hosts, r.Host)
@@ -51,9 +43,12 @@ func NewProxy(t *testing.T, vendor http.Handler) *Proxy {
 	})
 	secure := httptest.NewUnstartedServer(answer)
 	secure.TLS = &tls.Config{
-		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { return ca.issue(h.ServerName) },
-		ClientAuth:     tls.RequireAndVerifyClientCert,
-		ClientCAs:      ca.pool,
+		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			server, err := ca.issue(h.ServerName)
+			return &server.TLS, err
+		},
+		ClientAuth: tls.RequireAndVerifyClientCert,
+		ClientCAs:  ca.Pool,
 	}
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes fail on purpose
 	secure.StartTLS()
@@ -115,71 +110,4 @@ func Tunnel(w http.ResponseWriter, address string) {
 	_, _ = io.Copy(down, up)
 	_ = down.Close()
 	<-done
-}
-
-// authority is a private CA.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-	pem  []byte
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bellhoptest"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &authority{cert, key, pool, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
-}
-
-// issue makes a certificate that serves host, or, with no host, that a client shows.
-func (a *authority) issue(host string) (*tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if host != "" {
-		template.DNSNames = []string{host}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
-}
-
-func (a *authority) client(t *testing.T) (cert []byte, key bellhop.Secret) {
-	t.Helper()
-	pair, err := a.issue("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}),
-		bellhop.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }

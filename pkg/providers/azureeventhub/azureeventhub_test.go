@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -49,7 +48,7 @@ func TestProvider(t *testing.T) {
 			n.hub = cmp.Or(c.Option("hub"), n.hub)
 			n.keyName, n.key = cmp.Or(c.Option("policy"), n.keyName), cmp.Or(c.Option("key"), n.key)
 			n.jwt = func(token string) bool { return token == c.Option("jwt") }
-			setup.Client = newClient(t, httpsend.Options{Proxy: n.proxy, CA: n.ca})
+			setup.Client = newClient(t, httpsend.Options{Proxy: n.proxy, CA: n.ca.PEM})
 			t.Cleanup(func() { c.Golden(t, "sent", n.sent()) })
 		},
 	})
@@ -89,7 +88,7 @@ func (n *namespace) connection() string {
 // direct is a client that trusts the namespace.
 func (n *namespace) direct(t *testing.T) *http.Client {
 	t.Helper()
-	return newClient(t, httpsend.Options{CA: n.ca})
+	return newClient(t, httpsend.Options{CA: n.ca.PEM})
 }
 
 func build(t *testing.T, s settings) bellhop.Provider {
@@ -207,7 +206,7 @@ func TestWays(t *testing.T) {
 	t.Run("proxy", func(t *testing.T) {
 		t.Parallel()
 		n := newNamespace(t, "")
-		p := build(t, settings{address: n.connection(), client: newClient(t, httpsend.Options{Proxy: n.proxy, CA: n.ca})})
+		p := build(t, settings{address: n.connection(), client: newClient(t, httpsend.Options{Proxy: n.proxy, CA: n.ca.PEM})})
 		for range 2 {
 			// The connection outlives the delivery that makes it.
 			ctx, cancel := context.WithCancel(t.Context())
@@ -224,7 +223,7 @@ func TestWays(t *testing.T) {
 		t.Parallel()
 		n := newNamespace(t, "")
 		n.proxy.User = nil
-		err := build(t, settings{address: n.connection(), client: newClient(t, httpsend.Options{Proxy: n.proxy, CA: n.ca})}).Send(t.Context(), push())
+		err := build(t, settings{address: n.connection(), client: newClient(t, httpsend.Options{Proxy: n.proxy, CA: n.ca.PEM})}).Send(t.Context(), push())
 		if got := class(err); got != "retried" || !strings.Contains(err.Error(), "Proxy Authentication Required") {
 			t.Errorf("%s (%v), want retried, with the proxy's words", got, err)
 		}
@@ -232,10 +231,11 @@ func TestWays(t *testing.T) {
 	t.Run("client certificate", func(t *testing.T) {
 		t.Parallel()
 		n := newNamespace(t, "")
-		n.tls.ClientAuth, n.tls.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
-		n.tls.ClientCAs.AppendCertsFromPEM(n.ca)
-		cert, key := n.pair(t)
-		p := build(t, settings{address: n.connection(), client: newClient(t, httpsend.Options{CA: n.ca, Cert: cert, Key: key})})
+		n.tls.ClientAuth, n.tls.ClientCAs = tls.RequireAndVerifyClientCert, n.ca.Pool
+		pair := n.ca.Issue(t)
+		p := build(t, settings{address: n.connection(), client: newClient(t, httpsend.Options{
+			CA: n.ca.PEM, Cert: pair.Cert, Key: bellhop.NewSecret(pair.Key),
+		})})
 		if err := p.Send(t.Context(), push()); err != nil {
 			t.Error(err)
 		}

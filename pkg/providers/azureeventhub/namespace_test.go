@@ -2,16 +2,9 @@ package azureeventhub_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,11 +13,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
-	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/pkg/httpsend"
 )
@@ -33,7 +24,7 @@ import (
 type namespace struct {
 	*broker
 	// ca signs its certificate.
-	ca  []byte
+	ca  *bellhoptest.Authority
 	tls *tls.Config // of AMQP
 	// address is host:port of its AMQP over TLS.
 	address string
@@ -52,9 +43,12 @@ const (
 func newNamespace(t *testing.T, host string) *namespace {
 	t.Helper()
 	n := &namespace{broker: &broker{t: t, host: host, hub: "flux", scheme: "amqps", keyName: keyName, key: key, maxSize: 1 << 20}}
-	certificate := selfSigned(t, host)
-	n.ca = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
-	n.tls = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	n.ca = bellhoptest.NewAuthority(t)
+	names := []string{"127.0.0.1"}
+	if host != "" {
+		names = append(names, host)
+	}
+	n.tls = &tls.Config{Certificates: []tls.Certificate{n.ca.Issue(t, names...).TLS}}
 	web := httptest.NewUnstartedServer(http.HandlerFunc(n.webSocket))
 	web.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes fail on purpose
 	web.TLS = n.tls.Clone()
@@ -81,39 +75,6 @@ func newNamespace(t *testing.T, host string) *namespace {
 	n.proxy, _ = url.Parse(proxy.URL)
 	n.proxy.User = url.UserPassword("u", "p@ss")
 	return n
-}
-
-// selfSigned is a certificate for a name and this machine.
-func selfSigned(t *testing.T, name string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "namespace"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	if name != "" {
-		template.DNSNames = []string{name}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// pair is the namespace's certificate, for a client to show.
-func (n *namespace) pair(t *testing.T) (cert []byte, key bellhop.Secret) {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(n.tls.Certificates[0].PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n.ca, bellhop.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // listen serves AMQP at an address of its own until the test ends.

@@ -1,14 +1,7 @@
 package jetstream
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,7 +13,9 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/bellhop/bellhoptest"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
 )
 
 func write(t *testing.T, name string, content []byte) string {
@@ -32,29 +27,6 @@ func write(t *testing.T, name string, content []byte) string {
 		t.Fatal(err)
 	}
 	return name
-}
-
-// certificate makes a certificate, signed by itself, and its key.
-func certificate(t *testing.T) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
 func TestCredentials(t *testing.T) {
@@ -71,18 +43,13 @@ func TestCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, key := certificate(t)
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(cert)
-	certFile, keyFile := write(t, "tls.crt", cert), write(t, "tls.key", key)
+	ca := bellhoptest.NewAuthority(t)
+	pair := ca.Issue(t, "127.0.0.1")
+	caFile, certFile, keyFile := write(t, "ca.crt", ca.PEM), write(t, "tls.crt", pair.Cert), write(t, "tls.key", pair.Key)
 	password := func(o *server.Options) { o.Username, o.Password = "me", "hunter2" }
 	token := func(o *server.Options) { o.Authorization = "hunter2" }
 	mutual := func(o *server.Options) {
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}
+		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair.TLS}, ClientCAs: ca.Pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}
 		o.TLSTimeout = 5
 	}
 	for name, c := range map[string]struct {
@@ -99,13 +66,13 @@ func TestCredentials(t *testing.T) {
 		"token in a file":       {server: token, parameters: "?token=" + write(t, "token", []byte("hunter2"))},
 		"wrong token":           {server: token, parameters: "?token=" + write(t, "token", []byte("hunter3")), bad: true},
 		"nkey":                  {server: func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} }, parameters: "?nkey=" + write(t, "user.nk", seed)},
-		"certificates":          {server: mutual, tls: true, parameters: "?ca=" + certFile + "&cert=" + certFile + "&key=" + keyFile},
-		"no client certificate": {server: mutual, tls: true, parameters: "?ca=" + certFile, bad: true},
+		"certificates":          {server: mutual, tls: true, parameters: "?ca=" + caFile + "&cert=" + certFile + "&key=" + keyFile},
+		"no client certificate": {server: mutual, tls: true, parameters: "?ca=" + caFile, bad: true},
 		"unknown authority":     {server: mutual, tls: true, parameters: "?cert=" + certFile + "&key=" + keyFile, bad: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address := serve(t, c.server).Addr().String()
+			address := natstest.Serve(t, c.server).Addr().String()
 			scheme := "nats://"
 			if c.tls {
 				scheme = "tls://"
@@ -136,12 +103,12 @@ func TestRotation(t *testing.T) {
 		to.Username, to.Password, to.StoreDir, to.Port = o.Username, o.Password, dir, max(o.Port, -1)
 	}
 	o.Port = -1
-	s := serve(t, with)
+	s := natstest.Serve(t, with)
 	q := open(t, "nats://"+s.Addr().String()+"?user=me&password="+file, Options{})
 	o.Password, o.Port = "second", s.Addr().(*net.TCPAddr).Port
 	s.Shutdown()
 	s.WaitForShutdown()
-	serve(t, with)
+	natstest.Serve(t, with)
 	if err := becomes(t, q, false); err == nil {
 		t.Fatal("connected with the old password")
 	}
@@ -150,12 +117,15 @@ func TestRotation(t *testing.T) {
 	if err := tryPut(q); err != nil {
 		t.Fatal(err)
 	}
+	if err := q.Close(); err != nil { // the server that it has now ends before it would be closed by itself
+		t.Fatal(err)
+	}
 }
 
 // TestWithoutPermission: where streams may not be made, they must be there, and the error says what was refused.
 func TestWithoutPermission(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(o *server.Options) {
+	s := natstest.Serve(t, func(o *server.Options) {
 		o.Users = []*server.User{
 			{Username: "admin", Password: "a"},
 			{Username: "bellhop", Password: "b", Permissions: &server.Permissions{

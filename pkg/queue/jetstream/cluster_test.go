@@ -15,6 +15,7 @@ import (
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
 )
 
 // serveCluster starts three servers that are one cluster, and returns the URL of all.
@@ -40,25 +41,11 @@ func serveCluster(t *testing.T) ([]*server.Server, string) {
 	servers := make([]*server.Server, 3)
 	hosts := make([]string, 3)
 	for i := range servers {
-		s, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
+		servers[i] = natstest.Serve(t, func(o *server.Options) {
+			o.ServerName, o.Routes = fmt.Sprint("n", i), routes
+			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]}
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() {
-			s.Shutdown()
-			s.WaitForShutdown()
-		})
-		servers[i] = s
-	}
-	for i, s := range servers {
-		if !s.ReadyForConnections(patience) {
-			t.Fatal("a server does not start")
-		}
-		hosts[i] = strings.TrimPrefix(s.ClientURL(), "nats://")
+		hosts[i] = strings.TrimPrefix(servers[i].ClientURL(), "nats://")
 	}
 	return servers, "nats://" + strings.Join(hosts, ",")
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
 )
 
 // becomes waits until the queue is healthy, or not.
@@ -66,7 +67,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	}()
 	dir := t.TempDir()
 	here := func(o *server.Options) { o.Port, o.StoreDir = port, dir }
-	s := serve(t, here)
+	s := natstest.Serve(t, here)
 	_ = becomes(t, q, true)
 	if err := tryPut(q); err != nil {
 		t.Fatal(err)
@@ -83,7 +84,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	if err := lease.Settle(t.Context(), nil, bellhop.Outcome{}); err != nil {
 		t.Fatal(err)
 	}
-	serve(t, here)
+	natstest.Serve(t, here)
 	_ = becomes(t, q, true)
 	q.settling.wait(within(t))
 	ds, _, err := q.Deliveries(within(t), bellhop.DeliveryFilter{}, bellhop.Page{Limit: 10})
@@ -104,11 +105,14 @@ func TestServerAwayAndBack(t *testing.T) {
 			t.Fatal("a pause was not heard of")
 		}
 	}
+	if err := q.Close(); err != nil { // its server ends before it would be closed by itself
+		t.Fatal(err)
+	}
 }
 
 func TestFull(t *testing.T) {
 	t.Parallel()
-	q := open(t, serve(t, nil).ClientURL()+"?maxBytes=2MiB", Options{})
+	q := open(t, natstest.Serve(t).ClientURL()+"?maxBytes=2MiB", Options{})
 	var err error
 	for i := 0; err == nil; i++ {
 		if i > 100 {
@@ -149,7 +153,7 @@ func TestWrongSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := serve(t, nil).ClientURL()
+			url := natstest.Serve(t).ClientURL()
 			q := open(t, url, Options{})
 			s, err := q.js.Stream(t.Context(), c.stream)
 			if err != nil {
@@ -169,7 +173,7 @@ func TestWrongSettings(t *testing.T) {
 
 func TestGrows(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	open(t, url+"?maxBytes=10MiB&duplicates=1h", Options{})
 	q := open(t, url+"?maxBytes=20MiB&duplicates=2h", Options{})
 	s, err := q.js.Stream(t.Context(), q.names.events())
@@ -187,7 +191,7 @@ func TestGrows(t *testing.T) {
 
 func TestPrefixesAreApart(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	a, b := open(t, url+"?prefix=a", Options{}), open(t, url+"?prefix=b", Options{})
 	put(t, a, "p")
 	if s, err := b.Stats(t.Context(), "p"); err != nil || s.Depth != 0 {

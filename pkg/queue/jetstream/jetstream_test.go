@@ -5,11 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
 )
 
 // brisk is timing for tests.
@@ -17,28 +17,6 @@ var brisk = timing{
 	ackWait: 2 * time.Second, pinned: 3 * time.Second, pull: 250 * time.Millisecond,
 	idle: 5 * time.Second, gone: time.Second, patience: 5 * time.Second,
 	look: 100 * time.Millisecond, sweep: time.Hour, start: 5 * time.Second,
-}
-
-// serve starts a server in this process.
-func serve(t testing.TB, change func(*server.Options)) *server.Server {
-	t.Helper()
-	o := &server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true}
-	if change != nil {
-		change(o)
-	}
-	s, err := server.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server does not start")
-	}
-	return s
 }
 
 func mustParse(t testing.TB, raw string) *url.URL {
@@ -89,7 +67,7 @@ func (e *engine) Expire(t testing.TB, q bellhop.Queue) {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	queuetest.Run(t, func(t *testing.T) queuetest.Engine { return &engine{url: serve(t, nil).ClientURL()} })
+	queuetest.Run(t, func(t *testing.T) queuetest.Engine { return &engine{url: natstest.Serve(t).ClientURL()} })
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
 )
 
 // patience bounds every wait; it is only ever used up by a failing test.
@@ -102,7 +103,7 @@ func (k *takers) wait(t testing.TB, n int) {
 // TestOneReplicaDelivers: two replicas want a provider's deliveries; one gets them, in their order.
 func TestOneReplicaDelivers(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	a, b := open(t, url, Options{}), open(t, url, Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	k := newTakers()
@@ -126,7 +127,7 @@ func TestOneReplicaDelivers(t *testing.T) {
 // TestHandover closes the replica that delivers: the other goes on at once, where the first ended.
 func TestHandover(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	slow := brisk
 	slow.ackWait, slow.pinned = time.Minute, 90*time.Second // nothing may wait for these
 	a, b := open(t, url, Options{timing: slow}), open(t, url, Options{timing: slow})
@@ -160,7 +161,7 @@ func TestHandover(t *testing.T) {
 // TestFailover cuts the connection of the replica that delivers: what it held comes first at the other, then the rest.
 func TestFailover(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	a, b := open(t, url, Options{}), open(t, url, Options{})
 	var want []string
 	for range 150 {
@@ -189,7 +190,7 @@ func TestFailover(t *testing.T) {
 // TestNothingOfACutOffReplica: what was fetched is not handed out when it may be another's.
 func TestNothingOfACutOffReplica(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	a := open(t, url, Options{})
 	for range 5 {
 		put(t, a, "p")
@@ -228,7 +229,7 @@ func (l *lane) waitChange() chan struct{} {
 // TestLeavesAProvider: a replica whose takers were sent away leaves the provider to another.
 func TestLeavesAProvider(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	a, b := open(t, url, Options{}), open(t, url, Options{})
 	first, second := put(t, a, "p"), put(t, a, "p")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -249,7 +250,7 @@ func TestLeavesAProvider(t *testing.T) {
 // TestAcknowledgementLost: what was recorded as done is not sent again when its acknowledgement did not arrive.
 func TestAcknowledgementLost(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	a, b := open(t, url, Options{}), open(t, url, Options{})
 	delivered, given, waits := put(t, b, "p"), put(t, b, "p"), put(t, b, "p")
 	for _, c := range []struct {
@@ -280,7 +281,7 @@ func TestAcknowledgementLost(t *testing.T) {
 // TestSweptWhole: nothing of a post is left when it is dropped.
 func TestSweptWhole(t *testing.T) {
 	t.Parallel()
-	q := open(t, serve(t, nil).ClientURL(), Options{now: func() time.Time { return time.Now().Add(time.Hour) }, RetentionAge: time.Minute})
+	q := open(t, natstest.Serve(t).ClientURL(), Options{now: func() time.Time { return time.Now().Add(time.Hour) }, RetentionAge: time.Minute})
 	first, second := queuetest.NewEvent(queuetest.Noise(3<<20)), queuetest.NewEvent("b")
 	if _, err := q.Put(t.Context(), &bellhop.Post{Items: []bellhop.Item{{Event: first}, {Event: second, To: []bellhop.Target{{Provider: "p"}}}}}); err != nil {
 		t.Fatal(err)
@@ -310,7 +311,7 @@ func TestSweptWhole(t *testing.T) {
 
 func TestPauseHoldsForAll(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	a, b := open(t, url, Options{}), open(t, url, Options{})
 	until := time.Now().Add(time.Hour)
 	if err := a.Pause(t.Context(), "p", until); err != nil {
@@ -343,7 +344,7 @@ func TestPauseHoldsForAll(t *testing.T) {
 // TestDuplicateOfAnother: whichever replica gets the same delivery again, it is recognised.
 func TestDuplicateOfAnother(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	queues := []*Queue{open(t, url, Options{}), open(t, url, Options{})}
 	for i := range 20 {
 		receipts := make([]bellhop.Receipt, 8)
@@ -381,7 +382,7 @@ func TestDuplicateOfAnother(t *testing.T) {
 // TestPutIsCompleted: a Put that got no further than its event is completed by the next one with its key.
 func TestPutIsCompleted(t *testing.T) {
 	t.Parallel()
-	q := open(t, serve(t, nil).ClientURL(), Options{})
+	q := open(t, natstest.Serve(t).ClientURL(), Options{})
 	post := &bellhop.Post{Key: "k", Window: time.Hour, Items: []bellhop.Item{
 		{Event: queuetest.NewEvent("a"), To: []bellhop.Target{{Provider: "p"}, {Provider: "q"}}},
 		{Event: queuetest.NewEvent("b"), To: []bellhop.Target{{Provider: "p"}}},
@@ -419,7 +420,7 @@ func TestPutIsCompleted(t *testing.T) {
 
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	url := serve(t, nil).ClientURL()
+	url := natstest.Serve(t).ClientURL()
 	a, b := open(t, url, Options{}), open(t, url, Options{})
 	for name, q := range map[string]*Queue{"one.pod": a, "two": b} {
 		if err := q.Announce(t.Context(), bellhop.Replica{Name: name, ConfigHash: "hash of " + name}); err != nil {
