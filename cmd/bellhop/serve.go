@@ -25,7 +25,7 @@ files, and takes effect without a restart. The first SIGTERM or SIGINT stops in 
 			logger := p.logger(cmd)
 			// Nine tenths of the container's memory, unless GOMEMLIMIT is set: the garbage collector works harder before
 			// the kernel ends the process. The rest is for what Go does not count.
-			if _, err := memlimit.Set(); err != nil {
+			if _, err := memlimit.SetGoMemLimitWithOpts(); err != nil {
 				logger.Debug("setting the garbage collector's memory limit", "error", err)
 			}
 			return app.Run(cmd.Context(), &p.settings, app.Options{
