@@ -50,6 +50,15 @@ func encodePost(p *bellhop.Post, now int64, limit int) (message, bodies []byte, 
 	return message, bodies, err
 }
 
+// outline is a post as far as where its events go: of the events it has the ids alone.
+func outline(p *bellhop.Post, accepted int64) *post {
+	is := &post{items: make([]*record.Event, len(p.Items))}
+	for i, item := range p.Items {
+		is.items[i] = &record.Event{Event: bellhop.Event{ID: item.Event.ID}, Accepted: accepted, Targets: item.To}
+	}
+	return is
+}
+
 func decodePost(message []byte) (*post, error) {
 	if len(message) == 0 || message[0] != record.Format1 {
 		return nil, record.ErrDamaged

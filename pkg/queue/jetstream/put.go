@@ -68,10 +68,7 @@ func (q *Queue) put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, erro
 		case err != nil:
 			return bellhop.Receipt{}, unavailable(err)
 		case !ack.Duplicate:
-			stored, err := decodePost(message)
-			if err != nil {
-				return bellhop.Receipt{}, err
-			}
+			stored := outline(p, now)
 			if err := q.point(ctx, stored); err != nil {
 				return bellhop.Receipt{}, unavailable(err)
 			}
