@@ -122,6 +122,21 @@ func (p *process) onStop(name string, stop func(context.Context) error) {
 	p.cleanups = append(p.cleanups, cleanup{name, stop})
 }
 
+// background runs f in a goroutine of its own, until its context ends it: stopping waits for that.
+func (p *process) background(name string, f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f(ctx)
+	}()
+	p.onStop(name, func(context.Context) error {
+		cancel()
+		<-ended
+		return nil
+	})
+}
+
 func (p *process) stop() {
 	p.stopped = time.Now()
 	p.stopping.Store(true) // readiness off, and connections end with their next answer

@@ -11,21 +11,11 @@ import (
 
 // watch reloads whenever the files may have changed.
 func (p *process) watch() {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		o := config.WatchOptions{Paths: p.watched, Logger: p.logger}
-		if p.secrets != nil {
-			o.Changed = p.secrets.Changed()
-		}
-		config.Watch(ctx, o, p.changed)
-	}()
-	p.onStop("watcher", func(context.Context) error {
-		cancel()
-		<-ended
-		return nil
-	})
+	o := config.WatchOptions{Paths: p.watched, Logger: p.logger}
+	if p.secrets != nil {
+		o.Changed = p.secrets.Changed()
+	}
+	p.background("watcher", func(ctx context.Context) { config.Watch(ctx, o, p.changed) })
 }
 
 func (p *process) changed() {
@@ -107,10 +97,7 @@ func (p *process) awaitInstallation() {
 	if p.loader.Installation() != "" {
 		return
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	p.background("waiting for the queue", func(ctx context.Context) {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for p.loader.Installation() == "" {
@@ -121,11 +108,6 @@ func (p *process) awaitInstallation() {
 			}
 		}
 		p.reload()
-	}()
-	p.onStop("waiting for the queue", func(context.Context) error {
-		cancel()
-		<-ended
-		return nil
 	})
 }
 

@@ -15,10 +15,7 @@ const announcePeriod = bellhop.ReplicaLifetime / 3
 // announceReplica tells the processes that share the queue of this one: now, again and again, and at every reload.
 func (p *process) announceReplica() {
 	name := replicaName()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	p.background("announcements", func(ctx context.Context) {
 		ticker := time.NewTicker(announcePeriod)
 		defer ticker.Stop()
 		for {
@@ -36,11 +33,6 @@ func (p *process) announceReplica() {
 				return
 			}
 		}
-	}()
-	p.onStop("announcements", func(context.Context) error {
-		cancel()
-		<-ended
-		return nil
 	})
 }
 
