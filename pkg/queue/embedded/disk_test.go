@@ -209,6 +209,31 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestPauseOnAFullDisk is not told that a pause is durable, and pauses all the same.
+func TestPauseOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	fs := newFault(writes)
+	q, err := Open(t.Context(), "queue", Options{FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs.set(syscall.ENOSPC)
+	until := time.Now().Add(time.Hour)
+	for _, end := range []time.Time{until, until.Add(-time.Minute)} { // the second stands on the first
+		if err := q.Pause(t.Context(), "p", end); !errors.Is(err, bellhop.ErrUnavailable) {
+			t.Errorf("Pause: %v, want ErrUnavailable", err)
+		}
+	}
+	if s, err := q.Stats(t.Context(), "p"); err != nil || !s.PausedUntil.Equal(until) {
+		t.Errorf("paused until %v, %v, want %v", s.PausedUntil, err, until)
+	}
+	fs.heal()
+	eventually(t, "health", func() bool { return q.Healthy() == nil })
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestOpenOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	fs := newFault(writes)

@@ -30,31 +30,27 @@ type segment struct {
 	began      int64 // when its first event was stored, newest its last
 	newest     int64
 	unfinished int64 // deliveries that wait or are dead
-	deliveries int64 // unfinished ones when it was filled or last measured
 
 	sealed   bool // takes no further events but late ones
 	recorded bool // as sealed, on disk
 	holds    int  // who must not see it dropped
 	dropping bool
 
-	// measured is what unfinished was when protected was measured; -1 if it never was.
+	// measured is what unfinished was when protected was measured; -1 if it never was, or not since one was finished.
 	measured  int64
 	protected int64 // bytes of events with unfinished deliveries
 }
 
-// droppable estimates the bytes of history in s: exactly when nothing or everything of it is finished, or if
-// it was measured.
+// exact reports whether droppable is the very number, and not only the most that it can be.
+func (s *segment) exact() bool { return s.unfinished == 0 || s.measured == s.unfinished }
+
+// droppable is how many bytes of s are history, at most. How many deliveries s had is not recorded: until it is
+// measured, all of it may be.
 func (s *segment) droppable() int64 {
-	switch {
-	case s.unfinished == 0:
-		return s.bytes
-	case s.measured == s.unfinished:
+	if s.measured == s.unfinished {
 		return s.bytes - s.protected
-	case s.deliveries <= s.unfinished:
-		return 0
-	default:
-		return s.bytes / s.deliveries * (s.deliveries - s.unfinished)
 	}
+	return s.bytes
 }
 
 // history is all segments in order. There is always at least one, and the last takes new events.
@@ -141,7 +137,6 @@ func (h *history) stored(s *segment, bytes, now, deliveries int64) {
 	}
 	s.newest = max(s.newest, now)
 	s.unfinished += deliveries
-	s.deliveries += deliveries
 	s.recorded = false
 }
 
@@ -151,9 +146,7 @@ func (h *history) finished(id string, n int64) {
 	defer h.mu.Unlock()
 	s := h.segments[h.find(id)]
 	s.unfinished -= n
-	if n < 0 {
-		s.deliveries -= n
-	}
+	s.measured = -1 // as many may be unfinished as then, but not the same
 }
 
 // sealOld seals the last segment when it has become old, so that what stands in it can be dropped.
@@ -211,18 +204,12 @@ func (h *history) excess(now int64) []*segment {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []*segment
-	var total int64
-	for _, s := range h.segments {
-		total += s.droppable()
-	}
+	total := h.total()
 	for _, s := range h.segments {
 		if !s.sealed || s.dropping {
 			continue
 		}
-		n := s.droppable()
-		old := h.age >= 0 && now-s.newest > int64(h.age)
-		over := h.bytes >= 0 && total > h.bytes
-		if n > 0 && (old || over) {
+		if n := s.droppable(); n > 0 && (h.old(s, now) || h.over(total)) {
 			out = append(out, s)
 			total -= n
 		}
@@ -230,25 +217,32 @@ func (h *history) excess(now int64) []*segment {
 	return out
 }
 
-// unmeasured returns segments whose droppable bytes are an estimate, if the estimates together are over the
-// bound: before something is dropped for them, they are measured.
-func (h *history) unmeasured() []*segment {
+// unmeasured returns the sealed segments that may be out of bounds, or put others out, for what is not known
+// exactly: before something is dropped for them, they are measured.
+func (h *history) unmeasured(now int64) []*segment {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []*segment
-	var total int64
+	over := h.over(h.total())
 	for _, s := range h.segments {
-		n := s.droppable()
-		total += n
-		if n > 0 && s.sealed && s.unfinished > 0 && s.measured != s.unfinished {
+		if s.sealed && !s.exact() && (over || h.old(s, now)) {
 			out = append(out, s)
 		}
 	}
-	if h.bytes < 0 || total <= h.bytes {
-		return nil
-	}
 	return out
 }
+
+// total is how many bytes are history, at most.
+func (h *history) total() (bytes int64) {
+	for _, s := range h.segments {
+		bytes += s.droppable()
+	}
+	return bytes
+}
+
+func (h *history) over(total int64) bool { return h.bytes >= 0 && total > h.bytes }
+
+func (h *history) old(s *segment, now int64) bool { return h.age >= 0 && now-s.newest > int64(h.age) }
 
 // close keeps everybody out of a segment and returns its bounds, or false if somebody is in it.
 func (h *history) close(s *segment) (first, end string, unfinished int64, ok bool) {
@@ -275,7 +269,7 @@ func (h *history) open(s *segment, unfinished, protected int64, dropped bool) {
 	s.dropping = false
 	s.measured, s.protected = unfinished, protected
 	if dropped {
-		s.bytes, s.deliveries, s.recorded = protected, unfinished, false
+		s.bytes, s.recorded = protected, false
 		if i := slices.Index(h.segments, s); protected == 0 && unfinished == 0 && i < len(h.segments)-1 {
 			h.segments = slices.Delete(h.segments, i, i+1)
 		}

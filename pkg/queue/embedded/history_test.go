@@ -122,20 +122,44 @@ func TestRetentionByAge(t *testing.T) {
 
 func TestRetentionByBytes(t *testing.T) {
 	t.Parallel()
-	const limit, size = 8 << 20, 50 << 10 // half a body more than is stored inline
+	for _, reopened := range []bool{false, true} {
+		t.Run(fmt.Sprintf("reopened=%t", reopened), func(t *testing.T) {
+			t.Parallel()
+			testRetentionByBytes(t, reopened)
+		})
+	}
+}
+
+// testRetentionByBytes sweeps in the session that stored the history, or in one after it.
+func testRetentionByBytes(t *testing.T, reopened bool) {
+	const limit, size = 4 << 20, 50 << 10 // half a body more than is stored inline
 	c := newClock()
 	fs := vfs.NewMem()
 	q := openMem(t, fs, c, limit)
+	reopen := func() {
+		if err := q.Close(); err != nil {
+			t.Fatal(err)
+		}
+		q = openMem(t, fs, c, limit)
+	}
 	var ids []string
 	unfinished := make(map[string]bool)
-	for i := range 400 {
+	for i := range 300 {
+		if i%2 == 0 { // what waits stands among the history, and does not count as such
+			id := putOne(t, q, size, "w")
+			ids, unfinished[id] = append(ids, id), true
+			continue
+		}
 		id := putOne(t, q, size, "p")
 		ids = append(ids, id)
-		if i%50 == 7 { // an old one that is dead stands among the history
+		if i%50 == 7 { // the same goes for what is dead
 			unfinished[settleOne(t, q, "p", bellhop.Permanent(errors.New("gone")))] = true
 		} else {
 			settleOne(t, q, "p", nil)
 		}
+	}
+	if reopened {
+		reopen()
 	}
 	for round := range 2 {
 		if err := q.sweep(); err != nil {
@@ -146,7 +170,7 @@ func TestRetentionByBytes(t *testing.T) {
 			switch {
 			case has(t, q, id) && unfinished[id]:
 			case unfinished[id]:
-				t.Errorf("round %d: dead event %d was dropped", round, i)
+				t.Errorf("round %d: unfinished event %d was dropped", round, i)
 			case has(t, q, id):
 				kept++
 				bytes += size
@@ -157,10 +181,35 @@ func TestRetentionByBytes(t *testing.T) {
 		if bytes > limit || bytes < limit*8/10 {
 			t.Errorf("round %d: %d bytes of history are kept, want not much less than %d", round, bytes, limit)
 		}
-		if err := q.Close(); err != nil {
-			t.Fatal(err)
-		}
-		q = openMem(t, fs, c, limit)
+		reopen()
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRecordsStay finds nothing to drop in a segment, which stays recorded: if not, the next opening had to read it.
+func TestRecordsStay(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	fs := vfs.NewMem()
+	q := openMem(t, fs, c, -1)
+	for range 2 { // a segment each, of which the last is never recorded
+		putOne(t, q, 10, "p")
+		c.forward(2 * DefaultRetentionAge)
+	}
+	if err := q.recordSegments(); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	q = openMem(t, fs, c, -1)
+	if err := q.sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if n := keys(t, q, spaceSegment); n != 1 {
+		t.Errorf("%d segments are recorded, want 1", n)
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)

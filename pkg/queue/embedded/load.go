@@ -148,7 +148,6 @@ func (q *Queue) loadDeliveries(space byte) error {
 			at++
 		}
 		h.segments[at].unfinished++
-		h.segments[at].deliveries++
 	}
 	return closing(it, it.Error())
 }

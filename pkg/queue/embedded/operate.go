@@ -13,7 +13,8 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
-// Pause holds back a provider's deliveries. It is durable soon.
+// Pause holds back a provider's deliveries at once, and returns when that is durable. They are held back all the
+// same if it cannot be made so.
 func (q *Queue) Pause(_ context.Context, provider string, until time.Time) error {
 	if err := record.CheckProvider(provider); err != nil {
 		return fmt.Errorf("pausing: %w", err)
@@ -28,9 +29,8 @@ func (q *Queue) Pause(_ context.Context, provider string, until time.Time) error
 
 	l.mu.Lock()
 	ns := record.Nanos(until)
-	if ns != 0 && ns <= l.paused {
-		l.mu.Unlock()
-		return nil
+	if ns != 0 {
+		ns = max(ns, l.paused) // written once more, since it may not be durable
 	}
 	l.paused = ns
 	l.wake() // whoever wakes waits for the new end
@@ -47,7 +47,7 @@ func (q *Queue) Pause(_ context.Context, provider string, until time.Time) error
 	if err != nil {
 		err = errors.Join(err, b.Close())
 	} else {
-		err = q.applySoon(b)
+		err = q.durably(b, func(error) {})
 	}
 	if err != nil {
 		return fmt.Errorf("pausing %s: %w", provider, err)

@@ -57,7 +57,10 @@ func (q *Queue) sweep() error {
 	if err := q.recordSegments(); err != nil {
 		return err
 	}
-	for _, s := range q.history.unmeasured() {
+	for _, s := range q.history.unmeasured(now) {
+		if q.stopping() {
+			return nil
+		}
 		if err := q.measure(s); err != nil {
 			return err
 		}

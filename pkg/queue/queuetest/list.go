@@ -243,6 +243,18 @@ var historyCases = []testCase{
 			r.Fatalf("events %v", es)
 		}
 	}},
+	{"DeliveredGoesAfterReopening", func(r *rig) { // though it stands among what stays
+		dead, done, waiting := r.put("p"), r.put("p"), r.put("w")
+		r.die("p")
+		r.settle(r.takeID("p", done), nil)
+		r.reopen()
+		r.expire()
+		r.stored(dead, true)
+		r.stored(done, false)
+		r.stored(waiting, true)
+		r.counts("p", 0, 1)
+		r.counts("w", 1, 0)
+	}},
 	{"UnfinishedStays", func(r *rig) {
 		done1, waiting, done2, leased, dead, retrying, partly, done3 :=
 			r.put("p"), r.put("w"), r.put("p"), r.put("l"), r.put("p"), r.put("p"), r.put("p", "w"), r.put("p")
@@ -293,6 +305,16 @@ var historyCases = []testCase{
 		r.settle(r.takeID("p", id), nil)
 		r.expire()
 		r.stored(id, false)
+	}},
+	{"DeliveredGoesWhileAnotherIsReplayed", func(r *rig) { // as many are unfinished as before, but not the same
+		done, waiting := r.put("p"), r.put("p")
+		r.expire()
+		r.settle(r.takeID("p", done), nil)
+		_, err := r.Replay(r.context(), waiting, targets("q"))
+		r.must(err)
+		r.expire()
+		r.stored(done, false)
+		r.stored(waiting, true)
 	}},
 	{"NewOnesComeAfter", func(r *rig) {
 		for range 3 {
