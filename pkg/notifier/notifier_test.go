@@ -316,7 +316,7 @@ func TestRetryAfterPausesTheProvider(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(sent) != 201 {
-			t.Fatalf("%d sends", len(sent))
+			t.Fatalf("%d sends %v", len(sent), sent)
 		}
 		for _, at := range sent[1:] {
 			if at.Sub(began) < 30*time.Second {
@@ -351,10 +351,39 @@ func TestRateLimit(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(sent) != 10 {
-			t.Fatalf("%d sends", len(sent))
+			t.Fatalf("%d sends %v", len(sent), sent)
 		}
 		for i := 1; i < len(sent); i++ {
 			if d := sent[i].Sub(sent[i-1]); d < time.Second {
+				t.Errorf("%v between two", d)
+			}
+		}
+	})
+}
+
+// Whoever goes on with a provider keeps to its rate from the first.
+func TestRateLimitIsHandedOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newScripted()
+		var sent []time.Time
+		send := func(context.Context, *bellhop.Event) error {
+			sent = append(sent, time.Now())
+			return nil
+		}
+		for range 3 {
+			q.add("p", 10)
+			p := provider("p", send)
+			p.Rate = bellhop.Rate{Events: 1, Per: 10 * time.Second}
+			n := start(q, Options{}, p)
+			time.Sleep(24 * time.Second)
+			n.Stop(t.Context())
+		}
+		if len(sent) != 8 {
+			t.Fatalf("%d sends in 72s: %v", len(sent), sent)
+		}
+		for i := 1; i < len(sent); i++ {
+			if d := sent[i].Sub(sent[i-1]); d < 10*time.Second-time.Millisecond { // the limiter counts in fractions
 				t.Errorf("%v between two", d)
 			}
 		}

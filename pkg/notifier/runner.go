@@ -94,6 +94,7 @@ func (r *runner) update(next *config.Provider) {
 func (r *runner) run() {
 	defer func() {
 		r.drain()
+		r.handOver()
 		r.provider.Load().Close()
 	}()
 	if r.provider.Load().Suspend {
@@ -183,6 +184,24 @@ func (r *runner) drain() {
 	}
 	r.abort()
 	<-ended
+}
+
+// longestHandOver bounds how long a rate holds beyond the process: the next may be told of another one.
+const longestHandOver = time.Minute
+
+// handOver makes whoever has the provider after this process wait for its turn.
+func (r *runner) handOver() {
+	if r.limiter == nil || r.n.running.Err() == nil {
+		return
+	}
+	now := time.Now()
+	left := min(r.limiter.ReserveN(now, 1).DelayFrom(now), longestHandOver)
+	if left <= 0 {
+		return
+	}
+	if err := r.n.queue.Pause(context.Background(), r.name, now.Add(left)); err != nil {
+		r.n.logger.Warn("handing a provider's rate over", "provider", r.name, "error", err)
+	}
 }
 
 // deliver makes one attempt and settles the lease by it. It calls begun once the message is being sent, or is not
