@@ -78,7 +78,7 @@ func main() {
 	flag.StringVar(&b.program, "bellhop", "bin/bellhop", "the program")
 	flag.StringVar(&b.dir, "dir", os.TempDir(), "where queues are made: a disk like the one that matters")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds of a comparison")
-	flag.DurationVar(&b.round, "round", 3*time.Second, "time of a round")
+	flag.DurationVar(&b.round, "round", 3*time.Second, "time of a round; on JetStream at least 10s")
 	flag.IntVar(&b.connections, "connections", 64, "connections that send")
 	flag.Int64Var(&b.backlog, "backlog", 1_000_000, "events of the backlog; a million takes about 10 GB of disk")
 	only := flag.String("only", "", "parts to run, such as accept,reload; all if empty")

@@ -63,7 +63,7 @@ func TestLeadersChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{a.names.events(), a.names.waiting(), a.names.records()} {
+	for _, name := range []string{a.names.events(), a.names.records()} {
 		s, err := a.js.Stream(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
@@ -106,11 +106,11 @@ func TestLeadersChange(t *testing.T) {
 	go func() { putting.Wait(); close(done) }()
 	changes := 0
 	for step := true; step; {
-		for _, stream := range []string{a.names.events(), a.names.waiting(), a.names.records()} {
+		for _, stream := range []string{a.names.events(), a.names.records()} {
 			if _, err := a.nc.RequestWithContext(within(t), "$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil); err == nil {
 				changes++
 			}
-			if _, err := a.nc.RequestWithContext(within(t), "$JS.API.CONSUMER.LEADER.STEPDOWN."+a.names.waiting()+".p", nil); err == nil {
+			if _, err := a.nc.RequestWithContext(within(t), "$JS.API.CONSUMER.LEADER.STEPDOWN."+a.names.events()+".p", nil); err == nil {
 				changes++
 			}
 			select {

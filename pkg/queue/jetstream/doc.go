@@ -19,23 +19,27 @@
 //
 // # Streams
 //
-// Three streams (names.go), created when they are missing and it is permitted. Whatever is one fact is in one place.
+// Two streams (names.go), created when they are missing and it is permitted. Whatever is one fact is in one place.
 //
 //   - EVENTS holds posts, one message each, bodies packed; it is the history, and tells duplicates by their message id.
-//   - WAITING is a work queue: it holds a small pointer for each delivery that waits, and nothing else, so that its
-//     counts are the depth.
+//     The message of a post with one event is the delivery to its first target as well: its subject says so. Any other
+//     delivery is a small message that points to the post.
 //   - RECORDS holds the last word on all else: what became of deliveries, dead ones, memos, pauses, replicas.
 //
-// A Put publishes the post, waits for the quorum, publishes the pointers, and waits again. The process that takes a post
-// in fans it out itself: no replica is in charge of that, and an event is delivered two round trips after it came. If it
-// dies between the two, the sender has had no answer, and its second try completes the first.
+// What waits is what a provider's consumer has not acknowledged; that is the depth. A delivery without a record was never
+// tried. One that begins anew by hand gets another message, and its record makes the one before void.
+//
+// A Put publishes the post and waits for the quorum. Where there are more deliveries it publishes the pointers then, and
+// waits again: an event is delivered one or two round trips after it came. The process that takes a post in does all of
+// that; no replica is in charge of it. If it dies between the two, the sender has had no answer, and its second try
+// completes the first.
 //
 // # Who delivers
 //
-// Each provider has one durable consumer with a pinned client: of all replicas that wait for its deliveries, the server
-// gives them to one, as long as that one pulls. So order, rate, concurrency and pauses hold over all replicas, with no
-// coordination of our own. The owner fetches a little ahead (lane.go) and gives signs of life of all it has; due retries
-// it keeps itself, later ones the server keeps.
+// Each provider has one durable consumer of EVENTS with a pinned client: of all replicas that wait for its deliveries,
+// the server gives them to one, as long as that one pulls. So order, rate, concurrency and pauses hold over all replicas,
+// with no coordination of our own. The owner fetches a little ahead (lane.go), without bodies, and gives signs of life of
+// all it has; due retries it keeps itself, later ones the server keeps.
 //
 // A delivery is settled by publishing what became of it, then by acknowledging it. Nothing is transactional, everything
 // can be done twice: what comes again is looked up before it is handed out.
@@ -46,19 +50,26 @@
 // # What happens when
 //
 //   - A replica is stopped: it settles, hands back what it holds, gives up its pins; another goes on at once, in order.
+//
 //   - A replica dies: its deliveries come back after six seconds, its pins end after nine; what it held comes first.
 //     What it was sending just then is sent again.
+//
 //   - A replica is cut off: it hands out nothing that may be another's. What it was sending it records when it is back.
+//
 //   - A leader changes: publishing waits or is tried again under the same message id; another replica may own a provider
 //     after that.
+//
 //   - No quorum, no room, no server: Put says ErrUnavailable, quickly once it is known; Healthy says why; deliveries stop.
 //     All of it heals by itself, and so does a start without a server.
+//
 //   - History that is dropped by size before a duplicate key's time is over: the duplicate is recognised, its events are
 //     not known any more.
 //
+//   - A consumer is deleted by hand: it is made anew, and all that is stored is looked up before it would be sent.
+//
 // # Cost
 //
-// An event with one delivery is four messages and acknowledgements through the quorum: the post, the pointer, the
-// record, and the acknowledgement; a fifth, small, tells that the pointer was handed out. A provider costs a Raft group,
-// and each replica that wants its deliveries a pull every second and a half.
+// An event with one delivery is three messages and acknowledgements through the quorum: the post, the record, and the
+// acknowledgement; a fourth, small, tells that the delivery was handed out. Each further delivery is a pointer more. A
+// provider costs a Raft group, and each replica that wants its deliveries a pull every second and a half.
 package jetstream

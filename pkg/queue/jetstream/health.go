@@ -61,7 +61,7 @@ func (q *Queue) inspect(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.o.patience/2)
 	defer cancel()
-	for _, name := range []string{q.names.events(), q.names.waiting(), q.names.records()} {
+	for _, name := range []string{q.names.events(), q.names.records()} {
 		s, err := q.js.Stream(ctx, name)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("stream %s has no leader", name)

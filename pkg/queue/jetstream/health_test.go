@@ -148,8 +148,8 @@ func TestWrongSettings(t *testing.T) {
 		"discard": {"BELLHOP_EVENTS", func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }, "nats stream edit BELLHOP_EVENTS --discard=new"},
 		"direct":  {"BELLHOP_RECORDS", func(c *jetstream.StreamConfig) { c.AllowDirect = false }, "nats stream edit BELLHOP_RECORDS --allow-direct"},
 		"subjects": {"BELLHOP_EVENTS", func(c *jetstream.StreamConfig) { c.Subjects = c.Subjects[:1] },
-			"nats stream edit BELLHOP_EVENTS --subjects=bellhop.event.*,bellhop.chunk.*.*"},
-		"subject": {"BELLHOP_WAITING", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 9 }, "nats stream edit BELLHOP_WAITING --max-msgs-per-subject=1"},
+			"nats stream edit BELLHOP_EVENTS --subjects=bellhop.to.*.*.*,bellhop.chunk.*.*"},
+		"subject": {"BELLHOP_RECORDS", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 9 }, "nats stream edit BELLHOP_RECORDS --max-msgs-per-subject=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

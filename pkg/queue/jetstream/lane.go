@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -31,16 +33,18 @@ const group = "owner"
 // entry is a delivery that the server has handed to us.
 type entry struct {
 	event   string
-	post    string // what the event is stored under
+	home    string // where the event is stored: the home and the id of its post
+	post    string
 	msg     jetstream.Msg
 	seq     uint64
 	d       record.Delivery
 	looked  bool   // d is all that is recorded
+	retried bool   // there may be a record of kindRetry
+	again   int64  // when it began anew in another message, if it was replayed while it was held
 	due     int64  // its place in the line: when it is due, of fresh ones when it was stored
 	arrived uint64 // its place among those with the same due
 	since   time.Time
-	index   int              // in the line
-	again   *record.Delivery // how it begins anew, if it was replayed while it was held
+	index   int // in the line
 }
 
 // line is a heap of entries in the order in which they are due.
@@ -97,6 +101,7 @@ type lane struct {
 	pin     string    // our pin, if we have one
 	checked bool      // the provider's pause was looked up under this pin
 	gathers bool      // what comes back to us under a new pin is still coming
+	since   uint64    // what was stored up to then may have been delivered under another consumer; the loop's alone
 }
 
 // lanes are the providers that were taken from.
@@ -232,35 +237,31 @@ func (l *lane) look(ctx context.Context, e *entry) (bool, error) {
 		return true, nil
 	}
 	q := l.q
-	tried, err := q.latest(ctx, q.names.records(), q.names.delivery(kindTried, l.provider, e.event))
-	if err != nil && !errors.Is(err, errNone) {
-		return false, err
-	}
-	dead, err := q.readDead(ctx, l.provider, e.event)
-	if err != nil && !errors.Is(err, errNone) {
+	is, err := q.lookUp(ctx, l.provider, e.event)
+	if err != nil {
 		return false, err
 	}
 	done := false
-	if tried != nil {
-		state, d, err := decodeTried(tried.Data)
-		if err != nil {
-			return false, err
-		}
-		if d.Started == e.d.Started {
-			e.d, done = d, state == isDelivered
-		} else {
+	for state, d := range is.records() {
+		switch {
+		case d.Started > e.d.Started: // it was replayed or retried by hand since, and has another message
+			done = true
+		case d.Started == e.d.Started:
+			e.d, done = *d, done || state != bellhop.Waiting
+		case state == bellhop.Dead: // a retry that was cut off before it had taken the dead one away
+			if err := q.bury(ctx, is.dead); err != nil {
+				return false, err
+			}
+		default:
 			e.d.Log = d.Log
 		}
 	}
-	if dead != nil && dead.delivery.Started == e.d.Started {
-		done = true
-	} else if dead != nil { // a retry that was cut off before it had taken the dead one away
-		if err := q.bury(ctx, dead); err != nil {
-			return false, err
+	e.retried = e.retried || is.retry != nil
+	if done { // or its acknowledgement was lost
+		if is.isOver() {
+			q.forget(ctx, l.provider, e.event, is.retry.Started)
 		}
-	}
-	if done { // its acknowledgement was lost
-		if err := q.acknowledge(ctx, e); err != nil {
+		if err := q.acknowledge(ctx, e.msg.Reply()); err != nil {
 			return false, err
 		}
 		l.release(e)
@@ -305,18 +306,39 @@ func (l *lane) letGo(e *entry) (parked *entry) {
 	return parked
 }
 
-// replayed tells whoever holds an event's delivery that it begins anew. One that is lined up is forgotten: the server
-// has another in its place.
-func (l *lane) replayed(event string, d *record.Delivery) {
+// withdraw takes an event's delivery out of the line; nil if it is not there.
+func (l *lane) withdraw(event string) *entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := l.held[event]; e != nil {
-		e.again = d
+	e := l.waiting[event]
+	if e != nil {
+		l.drop(e)
 	}
-	if e := l.waiting[event]; e != nil {
-		heap.Remove(&l.line, e.index)
-		delete(l.waiting, event)
+	return e
+}
+
+// supersede tells whoever holds an event's delivery that it began anew in another message. It returns what is held, nil
+// if nothing is.
+func (l *lane) supersede(event string, started int64) *entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.held[event]
+	if e != nil {
+		e.again = started
 	}
+	return e
+}
+
+func (l *lane) holds(event string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held[event] != nil
+}
+
+// drop takes an entry out of the line.
+func (l *lane) drop(e *entry) {
+	heap.Remove(&l.line, e.index)
+	delete(l.waiting, e.event)
 }
 
 func (l *lane) push(e *entry) {
@@ -359,7 +381,7 @@ func (l *lane) run() {
 		}
 		err := l.q.prepared()
 		if err == nil && c == nil {
-			c, err = l.q.consumer(l.q.ctx, l.provider)
+			c, l.since, err = l.q.consumer(l.q.ctx, l.provider)
 		}
 		if err == nil {
 			err = l.fetch(c, room)
@@ -454,8 +476,8 @@ func (l *lane) receive(m jetstream.Msg, pulled time.Time) {
 		l.q.logger.Error("a message without its numbers", "provider", l.provider, "error", err)
 		return
 	}
-	event := last(m.Subject())
-	p, err := decodePointer(event, m.Data())
+	_, _, event := l.q.names.splitMessage(m.Subject())
+	p, err := pointerOf(l.provider, event, m.Headers())
 	if err != nil {
 		l.q.logger.Error("a delivery that cannot be read is given up", "provider", l.provider, "event", event, "error", err)
 		_ = m.TermWithReason("damaged") // or it comes again
@@ -463,8 +485,8 @@ func (l *lane) receive(m jetstream.Msg, pulled time.Time) {
 	}
 	l.own(m.Headers().Get("Nats-Pin-Id"))
 	e := &entry{
-		event: event, post: p.post, msg: m, seq: meta.Sequence.Stream, d: p.delivery, since: pulled,
-		looked: meta.NumDelivered == 1 && !p.recorded,
+		event: event, home: p.home, post: p.post, msg: m, seq: meta.Sequence.Stream, d: p.delivery, retried: p.again, since: pulled,
+		looked: meta.NumDelivered == 1 && !p.again && meta.Sequence.Stream > l.since,
 	}
 	e.due = meta.Timestamp.UnixNano()
 	switch gathering := l.isGathering(); {
@@ -483,11 +505,21 @@ func (l *lane) receive(m jetstream.Msg, pulled time.Time) {
 		return
 	}
 	if old := l.waiting[event]; old != nil {
-		heap.Remove(&l.line, old.index)
+		if old.d.Started > e.d.Started {
+			e.void()
+			return
+		}
+		l.drop(old)
+		if old.seq != e.seq {
+			old.void()
+		}
 	}
 	l.push(e)
 	l.changedLocked()
 }
+
+// void gives up a message that another of the same delivery has taken the place of.
+func (e *entry) void() { _ = e.msg.Ack() } // or it comes again, and look finds the same
 
 // own makes the provider ours under a pin. Its pause is asked for first, since whoever had it before may have been
 // told to wait just now.
@@ -543,9 +575,9 @@ func (l *lane) gathered() {
 
 // place finds out when a delivery that came back is due.
 func (l *lane) place(e *entry) int64 {
-	m, err := l.q.latest(l.q.ctx, l.q.names.records(), l.q.names.delivery(kindTried, l.provider, e.event))
+	m, err := l.q.latest(l.q.ctx, l.q.names.records(), l.q.names.delivery(kindRetry, l.provider, e.event))
 	if err == nil {
-		if _, d, err := decodeTried(m.Data); err == nil && d.Started == e.d.Started && d.Due > 0 {
+		if d, _, err := decodeRetry(m.Data); err == nil && d.Started == e.d.Started && d.Due > 0 {
 			return d.Due
 		}
 	}
@@ -564,6 +596,7 @@ func (l *lane) yield() {
 	clear(l.waiting)
 	if l.q.ctx.Err() != nil {
 		leased := slices.AppendSeq(slices.Collect(maps.Values(l.held)), maps.Values(l.parked))
+		leased = slices.DeleteFunc(leased, func(e *entry) bool { return e.again != 0 }) // acknowledged when it was replayed
 		slices.SortFunc(leased, func(a, b *entry) int { return cmp.Compare(a.seq, b.seq) })
 		back = append(leased, back...)
 		clear(l.held)
@@ -583,7 +616,7 @@ func (l *lane) yield() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), l.q.o.patience)
 	defer cancel()
-	if s, err := l.q.js.Stream(ctx, l.q.names.waiting()); err == nil && pin != "" {
+	if s, err := l.q.js.Stream(ctx, l.q.names.events()); err == nil && pin != "" {
 		if err := s.UnpinConsumer(ctx, consumer(l.provider), group); err != nil {
 			l.q.logger.Debug("letting go of a provider", "provider", l.provider, "error", err)
 		}
@@ -614,8 +647,7 @@ func (l *lane) showLife(now time.Time) {
 		if err == nil {
 			e.since = now
 		} else if l.waiting[e.event] == e && time.Since(e.since) > l.q.o.ackWait {
-			heap.Remove(&l.line, e.index)
-			delete(l.waiting, e.event)
+			l.drop(e)
 		}
 	}
 	l.changedLocked()
@@ -635,30 +667,45 @@ func (q *Queue) showLife(entries []*entry) error {
 	return err
 }
 
-// consumer opens a provider's consumer, which all replicas share.
-func (q *Queue) consumer(ctx context.Context, provider string) (jetstream.Consumer, error) {
+// since is what the metadata of a consumer say of the stream's last message when it was made.
+const since = "bellhop-since"
+
+// consumer opens a provider's consumer, which all replicas share. What is stored up to a sequence may have been
+// delivered under another, if somebody deleted that.
+func (q *Queue) consumer(ctx context.Context, provider string) (_ jetstream.Consumer, upTo uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
 	defer cancel()
+	stream := q.names.events()
 	want := jetstream.ConsumerConfig{
 		Durable: consumer(provider), Description: "Bellhop: provider " + provider,
-		FilterSubject: q.names.delivery(kindWait, provider, anyone), AckPolicy: jetstream.AckExplicitPolicy,
+		FilterSubject: q.names.deliveries(provider), HeadersOnly: true, AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: q.o.ackWait, MaxDeliver: -1, MaxAckPending: -1,
 		PriorityPolicy: jetstream.PriorityPolicyPinned, PriorityGroups: []string{group}, PinnedTTL: q.o.pinned,
 	}
-	c, err := q.js.Consumer(ctx, q.names.waiting(), want.Durable)
+	c, err := q.js.Consumer(ctx, stream, want.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		c, err = q.js.CreateOrUpdateConsumer(ctx, q.names.waiting(), want)
+		var s jetstream.Stream
+		if s, err = q.js.Stream(ctx, stream); err == nil {
+			want.Metadata = map[string]string{since: strconv.FormatUint(s.CachedInfo().State.LastSeq, 10)}
+			c, err = q.js.CreateOrUpdateConsumer(ctx, stream, want)
+		}
 	}
 	if err != nil {
-		return nil, q.explained(fmt.Errorf("opening consumer %s of stream %s: %w", want.Durable, q.names.waiting(), err))
+		return nil, 0, q.explained(fmt.Errorf("opening consumer %s of stream %s: %w", want.Durable, stream, err))
 	}
 	is := c.CachedInfo().Config
 	if is.FilterSubject != want.FilterSubject || is.PriorityPolicy != want.PriorityPolicy || !slices.Equal(is.PriorityGroups, want.PriorityGroups) ||
-		is.AckPolicy != want.AckPolicy || is.MaxDeliver > 0 || is.MaxAckPending > 0 || is.AckWait != want.AckWait || is.PinnedTTL != want.PinnedTTL {
-		if c, err = q.js.UpdateConsumer(ctx, q.names.waiting(), want); err != nil {
-			return nil, q.explained(fmt.Errorf("consumer %s of stream %s is set otherwise than it must be, and cannot be changed; "+
-				"run: nats consumer rm %s %s, and it is made anew: %w", want.Durable, q.names.waiting(), q.names.waiting(), want.Durable, err))
+		is.AckPolicy != want.AckPolicy || is.MaxDeliver > 0 || is.MaxAckPending > 0 || is.AckWait != want.AckWait || is.PinnedTTL != want.PinnedTTL ||
+		!is.HeadersOnly {
+		want.Metadata = is.Metadata
+		if c, err = q.js.UpdateConsumer(ctx, stream, want); err != nil {
+			return nil, 0, q.explained(fmt.Errorf("consumer %s of stream %s is set otherwise than it must be, and cannot be changed; "+
+				"run: nats consumer rm %s %s, and it is made anew: %w", want.Durable, stream, stream, want.Durable, err))
 		}
 	}
-	return c, nil
+	upTo, err = strconv.ParseUint(is.Metadata[since], 10, 64)
+	if err != nil {
+		upTo = math.MaxUint64 // not made by us: all is looked up
+	}
+	return c, upTo, nil
 }

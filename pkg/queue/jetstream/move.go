@@ -7,6 +7,7 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -33,7 +34,7 @@ func (q *Queue) export(ctx context.Context, yield func(*bellhop.Stored) bool) er
 	}{
 		{q.names.records(), q.names.pause(anyone), exportPauses},
 		{q.names.records(), q.names.subject("memo", anyone, anyone), exportMemos},
-		{q.names.events(), q.names.event(anyone), q.exportEvents},
+		{q.names.events(), q.names.event(anyone, anyone), q.exportEvents},
 	} {
 		for seq := uint64(1); ; {
 			found, more, err := q.list(ctx, part.stream, directRequest{Seq: seq, NextFor: part.subject, Batch: window})
@@ -86,12 +87,10 @@ func (q *Queue) exportEvents(ctx context.Context, found []*stored, yield func(*b
 	var es []listed
 	for i, m := range found {
 		var err error
-		if posts[i], err = decodePost(m.Data); err != nil {
+		if posts[i], err = q.names.post(m); err != nil {
 			return false, err
 		}
-		for _, e := range posts[i].items {
-			es = append(es, listed{m.Seq, &e.Event})
-		}
+		es = append(es, posts[i].listing(m.Seq)...)
 	}
 	ds, err := q.deliveries(ctx, bellhop.DeliveryFilter{}, es)
 	if err != nil {
@@ -103,7 +102,11 @@ func (q *Queue) exportEvents(ctx context.Context, found []*stored, yield func(*b
 			if err != nil {
 				return false, err
 			}
-			if !yield(&bellhop.Stored{Event: e, Deliveries: ds[id]}) {
+			s := &bellhop.Stored{Event: e}
+			for _, d := range ds[id] {
+				s.Deliveries = append(s.Deliveries, d.Delivery)
+			}
+			if !yield(s) {
 				return false, nil
 			}
 		}
@@ -130,11 +133,7 @@ func (q *Queue) Import(ctx context.Context, parts ...*bellhop.Stored) error {
 }
 
 func (q *Queue) importAll(ctx context.Context, parts []*bellhop.Stored) error {
-	type arrival struct {
-		subject string
-		message []byte
-	}
-	var arrivals []arrival
+	var arrivals []*nats.Msg
 	var acks acks
 	there, err := q.areStored(ctx, parts)
 	if err != nil {
@@ -156,7 +155,8 @@ func (q *Queue) importAll(ctx context.Context, parts []*bellhop.Stored) error {
 			p := &bellhop.Post{Items: []bellhop.Item{{Event: s.Event, To: record.TargetsOf(s)}}}
 			var message []byte
 			if message, err = q.encode(ctx, p, record.AcceptedOf(s)); err == nil {
-				arrivals = append(arrivals, arrival{q.names.event(s.Event.ID), message})
+				// Nobody's: it has pointers, if any of it waits.
+				arrivals = append(arrivals, &nats.Msg{Subject: q.names.event(nobody, s.Event.ID), Data: message})
 				err = q.importDeliveries(s, &acks)
 			}
 		}
@@ -167,8 +167,8 @@ func (q *Queue) importAll(ctx context.Context, parts []*bellhop.Stored) error {
 	if err := acks.wait(ctx); err != nil {
 		return err
 	}
-	for _, a := range arrivals {
-		if err := acks.add(q.send(a.subject, a.message, "")); err != nil {
+	for _, m := range arrivals {
+		if err := acks.add(q.send(m, "")); err != nil {
 			return err
 		}
 	}
@@ -191,7 +191,7 @@ func (q *Queue) areStored(ctx context.Context, parts []*bellhop.Stored) ([]bool,
 // isStored reports whether an event is there, the first of its post or a later one.
 func (q *Queue) isStored(ctx context.Context, id string) (bool, error) {
 	for _, at := range []struct{ stream, subject string }{
-		{q.names.events(), q.names.event(id)}, {q.names.records(), q.names.alias(id)},
+		{q.names.events(), q.names.event(anyone, id)}, {q.names.records(), q.names.alias(id)},
 	} {
 		if _, err := q.latest(ctx, at.stream, at.subject); !errors.Is(err, errNone) {
 			return err == nil, err
@@ -204,24 +204,24 @@ func (q *Queue) importDeliveries(s *bellhop.Stored, acks *acks) error {
 	event := s.Event.ID
 	for _, shown := range s.Deliveries {
 		d := record.Hidden(shown)
-		if err := acks.add(q.send(q.names.known(shown.Provider), nil, "")); err != nil {
+		if err := acks.add(q.send(&nats.Msg{Subject: q.names.known(shown.Provider)}, "")); err != nil {
 			return err
 		}
-		tried := q.names.delivery(kindTried, shown.Provider, event)
 		var err error
 		switch shown.State {
 		case bellhop.Delivered:
-			err = acks.add(q.sendRecord(tried, encodeTried(isDelivered, &d), true))
+			err = acks.add(q.sendRecord(kindDone, shown.Provider, event, encodeDone(isDelivered, &d)))
 		case bellhop.Dead:
-			err = acks.add(q.sendRecord(q.names.delivery(kindDead, shown.Provider, event), record.EncodeDelivery(&d), false))
+			err = acks.add(q.sendRecord(kindDead, shown.Provider, event, record.EncodeDelivery(&d)))
 		default:
-			w := pointer{post: event, recorded: !d.Fresh(), delivery: d}
-			if w.recorded {
+			w := pointer{home: nobody, post: event, again: !d.Fresh(), delivery: d}
+			if w.again {
 				w.delivery.Log, w.delivery.Err = nil, ""
-				err = acks.add(q.sendRecord(tried, encodeTried(stillWaiting, &d), true))
+				err = acks.add(q.sendRecord(kindRetry, shown.Provider, event, encodeRetry(&d, "")))
 			}
 			if err == nil {
-				err = acks.add(q.send(q.names.delivery(kindWait, shown.Provider, event), w.encode(event), ""))
+				m := w.message(q.names.pointer(shown.Provider, event), shown.Provider, event, nil)
+				err = acks.add(q.send(m, digest(event, shown.Provider, "import")))
 			}
 		}
 		if err != nil {
@@ -236,14 +236,14 @@ func (q *Queue) adopt(ctx context.Context, id string) error {
 	if id == q.ID() {
 		return nil
 	}
-	n, _, err := q.count(ctx, q.names.events(), q.names.event(anyone))
+	n, _, err := q.count(ctx, q.names.events(), q.names.event(anyone, anyone), 0)
 	if err != nil {
 		return err
 	}
 	if n > 0 {
 		return fmt.Errorf("the streams of prefix %s have events of their own: give another ?prefix=", q.names)
 	}
-	if _, err := q.publish(ctx, q.names.id(), []byte(id), ""); err != nil {
+	if _, err := q.publish(ctx, &nats.Msg{Subject: q.names.id(), Data: []byte(id)}, ""); err != nil {
 		return err
 	}
 	q.id.Store(&id)

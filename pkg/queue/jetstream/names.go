@@ -2,7 +2,7 @@ package jetstream
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,10 +10,12 @@ import (
 
 // names are those of one Bellhop among others in the same NATS: all begin with its prefix.
 //
-//	PREFIX_EVENTS    event.EVENT            a post, under the id of its first event
-//	                 chunk.EVENT.N          a part of the post's bodies, where they do not fit in one message
-//	PREFIX_WAITING   wait.PROVIDER.EVENT    a delivery that waits
-//	PREFIX_RECORDS   tried.PROVIDER.EVENT   what became of a delivery so far
+//	PREFIX_EVENTS    to.PROVIDER.event.EVENT   a post, under the id of its first event; it is the delivery to the
+//	                                           provider as well, if that is not nobody
+//	                 to.PROVIDER.again.EVENT   any other delivery: it points to the post
+//	                 chunk.EVENT.N             a part of the post's bodies, where they do not fit in one message
+//	PREFIX_RECORDS   retry.PROVIDER.EVENT   a delivery that waits, and is not as it was when it was accepted
+//	                 done.PROVIDER.EVENT    a delivery that was delivered or dropped
 //	                 dead.PROVIDER.EVENT    a dead delivery
 //	                 memo.PROVIDER.DIGEST   a memo of a provider
 //	                 pause.PROVIDER         until when a provider pauses
@@ -24,23 +26,38 @@ import (
 type names string
 
 func (n names) events() string  { return strings.ToUpper(string(n)) + "_EVENTS" }
-func (n names) waiting() string { return strings.ToUpper(string(n)) + "_WAITING" }
 func (n names) records() string { return strings.ToUpper(string(n)) + "_RECORDS" }
 
 // subject is a subject of a kind. anyone stands for all names.
 func (n names) subject(kind string, of ...string) string {
 	tokens := []string{string(n), kind}
-	for _, name := range of {
-		if name == anyone {
-			tokens = append(tokens, "*")
-		} else {
-			tokens = append(tokens, token(name))
-		}
+	for _, what := range of {
+		tokens = append(tokens, name(what))
 	}
 	return strings.Join(tokens, ".")
 }
 
-func (n names) event(id string) string { return n.subject("event", id) }
+// name writes a name as a token of a subject.
+func name(what string) string {
+	switch what {
+	case anyone:
+		return "*"
+	case nobody:
+		return "=" // nothing that token returns
+	}
+	return token(what)
+}
+
+// event is where the post is that begins with an event; home is the provider whose delivery it is, nobody, or anyone.
+func (n names) event(home, id string) string { return n.to(home) + ".event." + name(id) }
+
+// pointer is where a delivery is that has a message of its own.
+func (n names) pointer(provider, id string) string { return n.to(provider) + ".again." + name(id) }
+
+// deliveries are the messages of all deliveries to a provider.
+func (n names) deliveries(provider string) string { return n.to(provider) + ".*.*" }
+
+func (n names) to(provider string) string { return string(n) + ".to." + name(provider) }
 
 func (n names) chunk(id string, i int) string { return n.subject("chunk", id, strconv.Itoa(i)) }
 
@@ -65,10 +82,11 @@ func (n names) delivery(kind, provider, event string) string {
 
 // The kinds of subjects of deliveries, and what stands for all providers or events in them.
 const (
-	kindWait  = "wait"
-	kindTried = "tried"
+	kindRetry = "retry"
+	kindDone  = "done"
 	kindDead  = "dead"
 	anyone    = "\x00" // no name holds a zero byte
+	nobody    = ""     // nor is empty
 )
 
 // splitDelivery is the inverse of delivery.
@@ -83,6 +101,19 @@ func (n names) splitDelivery(subject string) (kind, provider, event string, ok b
 	}
 	event, ok = untoken(tokens[2])
 	return tokens[0], provider, event, ok
+}
+
+// splitMessage is the inverse of event and pointer.
+func (n names) splitMessage(subject string) (provider string, isPost bool, event string) {
+	tokens := strings.Split(strings.TrimPrefix(subject, string(n)+".to."), ".")
+	if len(tokens) != 3 {
+		return nobody, false, ""
+	}
+	if tokens[0] != name(nobody) {
+		provider, _ = untoken(tokens[0])
+	}
+	event, _ = untoken(tokens[2])
+	return provider, tokens[1] == "event", event
 }
 
 // last is the name in the last token of a subject.
@@ -151,10 +182,11 @@ func isPlain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
 
+// digest is what stands for texts where only a token fits: 192 bits of their hash.
 func digest(texts ...string) string {
 	h := sha256.New()
 	for _, t := range texts {
 		_, _ = fmt.Fprintf(h, "%d:%s", len(t), t)
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:24])
 }

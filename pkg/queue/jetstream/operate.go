@@ -8,11 +8,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
-// Stats are a provider's numbers. They cost the servers two short looks, however many deliveries there are.
+// Stats are a provider's numbers. They cost the servers a few short looks.
 func (q *Queue) Stats(ctx context.Context, provider string) (bellhop.Stats, error) {
 	if err := record.CheckProvider(provider); err != nil {
 		return bellhop.Stats{}, err
@@ -22,17 +25,17 @@ func (q *Queue) Stats(ctx context.Context, provider string) (bellhop.Stats, erro
 	}
 	defer q.end()
 	q.settling.wait(ctx)
-	depth, first, err := q.count(ctx, q.names.waiting(), q.names.delivery(kindWait, provider, anyone))
+	b, err := q.backlog(ctx, provider)
 	if err != nil {
 		return bellhop.Stats{}, err
 	}
-	dead, _, err := q.count(ctx, q.names.records(), q.names.delivery(kindDead, provider, anyone))
+	dead, _, err := q.count(ctx, q.names.records(), q.names.delivery(kindDead, provider, anyone), 0)
 	if err != nil {
 		return bellhop.Stats{}, err
 	}
-	s := bellhop.Stats{Depth: depth, Dead: dead}
-	if first != nil {
-		p, err := decodePointer("", first.Data)
+	s := bellhop.Stats{Depth: b.depth, Dead: dead}
+	if b.first != nil {
+		p, err := pointerOf(provider, "", b.first.Header)
 		if err != nil {
 			return bellhop.Stats{}, fmt.Errorf("reading the oldest delivery to %s: %w", provider, err)
 		}
@@ -51,19 +54,21 @@ func (q *Queue) Providers(ctx context.Context) ([]string, error) {
 	}
 	defer q.end()
 	q.settling.wait(ctx)
-	known, err := q.listAll(ctx, q.names.records(), []string{q.names.known(anyone)})
+	known, err := q.everKnown(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, m := range known {
-		provider := last(m.Subject)
-		n, _, err := q.count(ctx, q.names.waiting(), q.names.delivery(kindWait, provider, anyone))
-		if err == nil && n == 0 {
-			n, _, err = q.count(ctx, q.names.records(), q.names.delivery(kindDead, provider, anyone))
-		}
+	for _, provider := range known {
+		b, err := q.backlog(ctx, provider)
 		if err != nil {
 			return nil, err
+		}
+		n := b.depth
+		if n == 0 {
+			if n, _, err = q.count(ctx, q.names.records(), q.names.delivery(kindDead, provider, anyone), 0); err != nil {
+				return nil, err
+			}
 		}
 		if n > 0 {
 			names = append(names, provider)
@@ -71,6 +76,57 @@ func (q *Queue) Providers(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// everKnown are the providers that were ever the target of an event.
+func (q *Queue) everKnown(ctx context.Context) ([]string, error) {
+	known, err := q.listAll(ctx, q.names.records(), []string{q.names.known(anyone)})
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(known))
+	for i, m := range known {
+		names[i] = last(m.Subject)
+	}
+	return names, nil
+}
+
+// backlog is what waits for a provider.
+type backlog struct {
+	depth int64
+	first *stored // the oldest message of it, nil if nothing waits
+	floor uint64  // all up to that sequence is done
+}
+
+func (q *Queue) backlog(ctx context.Context, provider string) (b backlog, err error) {
+	is, err := q.progress(ctx, provider)
+	if err != nil {
+		return b, err
+	}
+	given := uint64(0) // up to where deliveries were ever given to a replica
+	if is != nil {
+		given, b.floor = is.Delivered.Stream, is.AckFloor.Stream
+	}
+	if b.depth, b.first, err = q.count(ctx, q.names.events(), q.names.deliveries(provider), given); err != nil || is == nil || is.NumAckPending == 0 {
+		return b, err
+	}
+	b.depth += int64(is.NumAckPending)
+	b.first, err = q.next(ctx, q.names.events(), q.names.deliveries(provider), b.floor)
+	return b, err
+}
+
+// progress is how far a provider's deliveries are; nil if none was ever asked for.
+func (q *Queue) progress(ctx context.Context, provider string) (*jetstream.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
+	defer cancel()
+	c, err := q.js.Consumer(ctx, q.names.events(), consumer(provider))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking for consumer %s of stream %s: %w", consumer(provider), q.names.events(), err)
+	}
+	return c.CachedInfo(), nil
 }
 
 // deadOne is a dead delivery.
@@ -101,35 +157,41 @@ func (q *Queue) bury(ctx context.Context, d *deadOne) error {
 // Retry makes dead deliveries due now.
 func (q *Queue) Retry(ctx context.Context, ids ...string) error {
 	return q.eachDead(ctx, "retrying", ids, func(d *deadOne) error {
-		e, err := q.readPost(ctx, d.event)
+		p, err := q.readPost(ctx, d.event)
 		if err != nil {
 			return err
 		}
-		is := d.delivery
-		is.Restart(time.Now().UnixNano())
-		if err := q.restart(ctx, e.ids()[0], d.event, d.provider, &is, strconv.FormatUint(d.seq, 10)); err != nil {
+		if _, err := q.restart(ctx, p, d.event, d.provider, &d.delivery, strconv.FormatUint(d.seq, 10)); err != nil {
 			return err
 		}
 		return q.bury(ctx, d)
 	})
 }
 
-// restart publishes the record of a delivery that begins anew, and what makes it wait. The same again under the same
-// reason changes nothing.
-func (q *Queue) restart(ctx context.Context, post, event, provider string, d *record.Delivery, reason string) error {
-	if err := q.record(ctx, provider, event, d); err != nil {
-		return err
+// restart publishes a message with which a delivery begins anew, and then the record that makes the one before void. It
+// returns when it began. The same again for the same reason changes nothing.
+func (q *Queue) restart(ctx context.Context, p *post, event, provider string, was *record.Delivery, reason string) (started int64, err error) {
+	is := *was
+	is.Restart(max(time.Now().UnixNano(), was.Started+1))
+	w := pointer{home: p.home, post: p.ids()[0], again: true, delivery: is}
+	w.delivery.Log, w.delivery.Err, w.delivery.Note = nil, "", ""
+	ack, err := q.publish(ctx, w.message(q.names.pointer(provider, event), provider, event, nil), digest(event, provider, reason))
+	if err != nil || ack.Duplicate {
+		return is.Started, err
 	}
-	w := pointer{post: post, recorded: true, delivery: record.Delivery{
-		Route: d.Route, Accepted: d.Accepted, Started: d.Started, Due: d.Due, Since: d.Since,
-	}}
-	_, err := q.publish(ctx, q.names.delivery(kindWait, provider, event), w.encode(event), bellhop.DeliveryID(event, provider)+" "+reason)
-	return err
+	if err := q.record(ctx, kindRetry, provider, event, encodeRetry(&is, "")); err != nil {
+		return is.Started, err
+	}
+	now, err := q.lookUp(ctx, provider, event)
+	if err == nil && now.isOver() { // it was delivered before it was recorded
+		q.forget(ctx, provider, event, now.retry.Started)
+	}
+	return is.Started, err
 }
 
-// record publishes what became of a delivery that is not done.
-func (q *Queue) record(ctx context.Context, provider, event string, d *record.Delivery) error {
-	future, err := q.sendRecord(q.names.delivery(kindTried, provider, event), encodeTried(stillWaiting, d), true)
+// record publishes what became of a delivery, and waits.
+func (q *Queue) record(ctx context.Context, kind, provider, event string, message []byte) error {
+	future, err := q.sendRecord(kind, provider, event, message)
 	if err != nil {
 		return err
 	}
@@ -141,7 +203,7 @@ func (q *Queue) record(ctx context.Context, provider, event string, d *record.De
 func (q *Queue) Drop(ctx context.Context, ids ...string) error {
 	return q.eachDead(ctx, "dropping", ids, func(d *deadOne) error {
 		// A trace stays, so that the sender's second try does not bring it back.
-		if err := q.record(ctx, d.provider, d.event, &d.delivery); err != nil {
+		if err := q.record(ctx, kindDone, d.provider, d.event, encodeDone(isDropped, &d.delivery)); err != nil {
 			return err
 		}
 		return q.bury(ctx, d)
@@ -177,8 +239,8 @@ func (q *Queue) eachDead(ctx context.Context, doing string, ids []string, do fun
 	return errors.Join(errs...)
 }
 
-// Replay delivers a stored event again. What still waits begins anew; what is just being delivered is delivered once
-// more after that.
+// Replay delivers a stored event again. What waits and was not tried since it began is left as it is; what this replica
+// is just delivering is delivered once more after that; all else begins anew.
 func (q *Queue) Replay(ctx context.Context, eventID string, to []bellhop.Target) ([]string, error) {
 	if err := record.CheckEventID(eventID); err != nil {
 		return nil, fmt.Errorf("replaying: %w: %w", err, bellhop.ErrNotFound)
@@ -206,33 +268,71 @@ func (q *Queue) Replay(ctx context.Context, eventID string, to []bellhop.Target)
 }
 
 func (q *Queue) replay(ctx context.Context, p *post, event string, t bellhop.Target) error {
-	dead, err := q.readDead(ctx, t.Provider, event)
-	if err != nil && !errors.Is(err, errNone) {
+	v, err := q.lookUp(ctx, t.Provider, event)
+	if err != nil {
 		return err
 	}
-	is := record.Delivery{Accepted: p.items[0].Accepted}
-	if dead != nil {
-		is = dead.delivery
-	} else if m, err := q.latest(ctx, q.names.records(), q.names.delivery(kindTried, t.Provider, event)); err == nil {
-		if _, is, err = decodeTried(m.Data); err != nil {
+	l := q.lanes.get(t.Provider)
+	if l == nil || !l.holds(event) {
+		if waits, err := q.waits(ctx, p, v); err != nil || waits {
 			return err
 		}
-	} else if !errors.Is(err, errNone) {
+	}
+	was := record.Delivery{Accepted: p.items[0].Accepted, Started: p.items[0].Accepted}
+	for _, d := range v.records() {
+		was = *d
+	}
+	was.Route = t.Route
+	if _, err := q.publish(ctx, &nats.Msg{Subject: q.names.known(t.Provider)}, ""); err != nil {
 		return err
 	}
-	is.Route = t.Route
-	is.Restart(time.Now().UnixNano())
-	if _, err := q.publish(ctx, q.names.known(t.Provider), nil, ""); err != nil {
+	var here *entry
+	if l != nil {
+		here = l.withdraw(event)
+	}
+	started, err := q.restart(ctx, p, event, t.Provider, &was, strconv.FormatInt(time.Now().UnixNano(), 10))
+	if err != nil {
+		if here != nil {
+			l.putBack(here)
+		}
 		return err
 	}
-	if l := q.lanes.get(t.Provider); l != nil {
-		l.replayed(event, &is)
+	before := "" // the message that had the delivery, if it waited to be tried again or is just being delivered
+	if v.retry != nil && !v.isOver() {
+		before = v.reply
 	}
-	if err := q.restart(ctx, p.ids()[0], event, t.Provider, &is, strconv.FormatInt(is.Started, 10)); err != nil {
-		return err
+	if l != nil {
+		if e := l.supersede(event, started); e != nil {
+			before = e.msg.Reply()
+		}
 	}
-	if dead != nil {
-		return q.bury(ctx, dead)
+	if before != "" {
+		if err := q.acknowledge(ctx, before); err != nil {
+			q.logger.Debug("giving up a delivery for its replay", "provider", t.Provider, "event", event, "error", err) // it comes again, and is void
+		}
+	}
+	if v.dead != nil {
+		return q.bury(ctx, v.dead)
 	}
 	return nil
+}
+
+// waits reports whether a delivery waits that was not tried since it began.
+func (q *Queue) waits(ctx context.Context, p *post, v *view) (bool, error) {
+	if !v.isUntried() {
+		return v.retry != nil && v.reply == "" && v.dead == nil && !v.isOver(), nil
+	}
+	subject := q.names.pointer(v.provider, v.event)
+	if v.provider == p.home {
+		subject = q.names.event(v.provider, v.event)
+	}
+	m, err := q.latest(ctx, q.names.events(), subject)
+	if errors.Is(err, errNone) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	is, err := q.progress(ctx, v.provider)
+	return err == nil && (is == nil || m.Seq > is.AckFloor.Stream), err
 }

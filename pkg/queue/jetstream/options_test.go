@@ -114,14 +114,15 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(post)
-	f.Add((&pointer{post: "e", recorded: true}).encode("f"))
+	f.Add((&pointer{home: "q", post: "e", again: true}).encode("p", "f"))
 	f.Add([]byte{isDelivered, 1})
 	f.Fuzz(func(_ *testing.T, message []byte) {
 		if p, err := decodePost(message); err == nil {
 			_ = p.bring(message) // what does not fit is an error
 		}
-		_, _ = decodePointer("e", message)
-		_, _, _ = decodeTried(message)
+		_, _ = decodePointer("p", "e", message)
+		_, _, _ = decodeDone(message)
+		_, _, _ = decodeRetry(message)
 		_, _ = readPlace(string(message))
 	})
 }

@@ -66,9 +66,9 @@ func (q *Queue) followPauses(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("following the pauses: %w", err)
 	}
-	q.tasks.Go(func() {
+	q.following.Go(func() {
 		<-q.ctx.Done()
-		following.Stop()
+		following.Stop() // it may wait for an answer that never comes, until the connection is closed
 	})
 	return nil
 }

@@ -1,6 +1,11 @@
 package jetstream
 
 import (
+	"encoding/base64"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
@@ -14,6 +19,8 @@ const (
 
 // post is the message of a Post. The bodies are in it unless they are too large.
 type post struct {
+	seq     uint64 // of the message, if it was read
+	home    string // whose delivery it is as well; nobody if of none
 	expires int64
 	chunks  int64
 	items   []*record.Event
@@ -52,7 +59,7 @@ func encodePost(p *bellhop.Post, now int64, limit int) (message, bodies []byte, 
 
 // outline is a post as far as where its events go: of the events it has the ids alone.
 func outline(p *bellhop.Post, accepted int64) *post {
-	is := &post{items: make([]*record.Event, len(p.Items))}
+	is := &post{home: home(p), items: make([]*record.Event, len(p.Items))}
 	for i, item := range p.Items {
 		is.items[i] = &record.Event{Event: bellhop.Event{ID: item.Event.ID}, Accepted: accepted, Targets: item.To}
 	}
@@ -85,6 +92,17 @@ func decodePost(message []byte) (*post, error) {
 	return p, err
 }
 
+// post reads a message that is a post.
+func (n names) post(m *stored) (*post, error) {
+	p, err := decodePost(m.Data)
+	if err != nil {
+		return nil, fmt.Errorf("message %d of stream %s: %w", m.Seq, n.events(), err)
+	}
+	p.seq = m.Seq
+	p.home, _, _ = n.splitMessage(m.Subject)
+	return p, nil
+}
+
 // bring gives the events the bodies that were kept apart.
 func (p *post) bring(bodies []byte) error {
 	for _, e := range p.items {
@@ -114,62 +132,133 @@ func (p *post) item(id string) *record.Event {
 	return nil
 }
 
-// Tags that a pointer has beside those of its delivery.
-const (
-	tagPost   = 64 // the id of the post's first event, if that is another
-	tagRecord = 65 // there is a record of it already
-)
-
-// pointer is the message of a delivery that waits.
-type pointer struct {
-	post string // the id that the post is stored under
-	// recorded: the delivery was retried by hand or replayed, and has a record.
-	recorded bool
-	delivery record.Delivery
+// home is the provider whose delivery the message of a post is as well: that of its only event to its first target.
+// Other deliveries have messages of their own.
+func home(p *bellhop.Post) string {
+	if len(p.Items) == 1 && len(p.Items[0].To) > 0 {
+		return p.Items[0].To[0].Provider
+	}
+	return nobody
 }
 
-func (p *pointer) encode(event string) []byte {
+// Tags that a delivery's message has beside those of the delivery.
+const (
+	tagPost   = 64 // the id of the post's first event, if that is another
+	tagAgain  = 65 // it was retried by hand or replayed: there are records of it
+	tagHome   = 66 // the post's home, if it is not the delivery's provider
+	tagNobody = 67 // the post has no home
+)
+
+// pointer is the delivery in a message: how it began, and where its post is.
+type pointer struct {
+	home, post string
+	again      bool
+	delivery   record.Delivery
+}
+
+func (p *pointer) encode(provider, event string) []byte {
 	b := record.EncodeDelivery(&p.delivery)
 	if p.post != event {
 		b = record.AppendField(b, tagPost, p.post)
 	}
-	if p.recorded {
-		b = record.AppendNumber(b, tagRecord, 1)
+	if p.again {
+		b = record.AppendNumber(b, tagAgain, 1)
+	}
+	switch p.home {
+	case provider:
+	case nobody:
+		b = record.AppendNumber(b, tagNobody, 1)
+	default:
+		b = record.AppendField(b, tagHome, p.home)
 	}
 	return b
 }
 
-func decodePointer(event string, message []byte) (*pointer, error) {
+func decodePointer(provider, event string, message []byte) (*pointer, error) {
 	d, err := record.DecodeDelivery(message)
 	if err != nil {
 		return nil, err
 	}
-	p := &pointer{post: event, delivery: d}
+	p := &pointer{home: provider, post: event, delivery: d}
 	err = record.EachField(message[1:], func(tag uint64, v string) error {
 		switch tag {
 		case tagPost:
 			p.post = v
-		case tagRecord:
-			p.recorded = true
+		case tagAgain:
+			p.again = true
+		case tagHome:
+			p.home = v
+		case tagNobody:
+			p.home = nobody
 		}
 		return nil
 	})
 	return p, err
 }
 
-// What a record of kindTried begins with.
+// header names the header that holds a pointer: the servers give the consumers headers alone.
+const header = "Bellhop"
+
+// message is a message of a delivery.
+func (p *pointer) message(subject, provider, event string, body []byte) *nats.Msg {
+	return &nats.Msg{Subject: subject, Data: body, Header: nats.Header{
+		header: {base64.RawURLEncoding.EncodeToString(p.encode(provider, event))},
+	}}
+}
+
+// pointerOf reads a message of a delivery.
+func pointerOf(provider, event string, h nats.Header) (*pointer, error) {
+	b, err := base64.RawURLEncoding.DecodeString(h.Get(header))
+	if err != nil {
+		return nil, record.ErrDamaged
+	}
+	return decodePointer(provider, event, b)
+}
+
+// fresh is a delivery as it is when its event is accepted.
+func fresh(route string, accepted int64) record.Delivery {
+	return record.Delivery{Route: route, Accepted: accepted, Started: accepted, Due: accepted, Since: accepted}
+}
+
+// tagReply is what a record of kindRetry has beside the delivery: where the message is acknowledged.
+const tagReply = 64
+
+// encodeRetry is the record of a delivery that waits, and is not as it was when it was accepted. Whoever makes it begin
+// anew acknowledges the message that it has.
+func encodeRetry(d *record.Delivery, reply string) []byte {
+	b := record.EncodeDelivery(d)
+	if reply != "" {
+		b = record.AppendField(b, tagReply, reply)
+	}
+	return b
+}
+
+func decodeRetry(message []byte) (d record.Delivery, reply string, err error) {
+	if d, err = record.DecodeDelivery(message); err != nil {
+		return d, "", err
+	}
+	err = record.EachField(message[1:], func(tag uint64, v string) error {
+		if tag == tagReply {
+			reply = v
+		}
+		return nil
+	})
+	return d, reply, err
+}
+
+// What a record of kindDone begins with.
 const (
-	stillWaiting = 'w'
-	isDelivered  = 'd'
+	isDelivered = 'd'
+	isDropped   = 'x'
 )
 
-// encodeTried is the record of what became of a delivery so far.
-func encodeTried(state byte, d *record.Delivery) []byte {
+// encodeDone is the record of what became of a delivery.
+func encodeDone(state byte, d *record.Delivery) []byte {
 	return append([]byte{state}, record.EncodeDelivery(d)...)
 }
 
-func decodeTried(message []byte) (state byte, d record.Delivery, err error) {
-	if len(message) == 0 || message[0] != stillWaiting && message[0] != isDelivered {
+func decodeDone(message []byte) (state byte, d record.Delivery, err error) {
+	if len(message) == 0 || message[0] != isDropped && message[0] != isDelivered {
 		return 0, d, record.ErrDamaged
 	}
 	d, err = record.DecodeDelivery(message[1:])

@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,8 +18,8 @@ import (
 // headroom is what a message needs of the server's largest payload beside its content.
 const headroom = 1 << 10
 
-// Put publishes the post, and once the quorum has it, a pointer for each delivery. An error does not say that
-// nothing is stored: the second Put of a post with a key completes the first.
+// Put publishes the post, and once the quorum has it, a pointer for each delivery that the post itself is not. An error
+// does not say that nothing is stored: the second Put of a post with a key completes the first.
 func (q *Queue) Put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, error) {
 	if err := record.CheckPost(p); err != nil {
 		return bellhop.Receipt{}, err
@@ -46,9 +45,14 @@ func (q *Queue) Put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, erro
 
 func (q *Queue) put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, error) {
 	now := time.Now().UnixNano()
-	message, err := q.encode(ctx, p, now)
+	body, err := q.encode(ctx, p, now)
 	if err != nil {
 		return bellhop.Receipt{}, err
+	}
+	stored := outline(p, now)
+	message, err := q.letter(ctx, stored, body)
+	if err != nil {
+		return bellhop.Receipt{}, unavailable(err)
 	}
 	if p.Window > q.settings.duplicates {
 		q.forgets.Do(func() {
@@ -58,7 +62,7 @@ func (q *Queue) put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, erro
 	}
 	id := messageID(p, 0)
 	for {
-		ack, err := q.publish(ctx, q.names.event(p.Items[0].Event.ID), message, id)
+		ack, err := q.publish(ctx, message, id)
 		switch {
 		case isConflicting(err): // the same is on its way through another replica
 			if !sleep(ctx, q.o.patience/100) {
@@ -68,7 +72,6 @@ func (q *Queue) put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, erro
 		case err != nil:
 			return bellhop.Receipt{}, unavailable(err)
 		case !ack.Duplicate:
-			stored := outline(p, now)
 			if err := q.point(ctx, stored); err != nil {
 				return bellhop.Receipt{}, unavailable(err)
 			}
@@ -109,7 +112,7 @@ func (q *Queue) encode(ctx context.Context, p *bellhop.Post, accepted int64) ([]
 	}
 	var acks acks
 	for part := range slices.Chunk(bodies, size) {
-		if err := acks.add(q.send(q.names.chunk(p.Items[0].Event.ID, len(acks)), part, "")); err != nil {
+		if err := acks.add(q.send(&nats.Msg{Subject: q.names.chunk(p.Items[0].Event.ID, len(acks)), Data: part}, "")); err != nil {
 			return nil, unavailable(err)
 		}
 	}
@@ -126,48 +129,69 @@ func (q *Queue) original(ctx context.Context, seq uint64) (*post, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodePost(m.Data)
+	return q.names.post(m)
 }
 
-// point publishes what leads to the events of a post: a pointer for each delivery, in the events' order. Done
-// again, it changes nothing.
-func (q *Queue) point(ctx context.Context, p *post) error {
-	ids := p.ids()
+// letter makes the message of a post out of its record, and sees to it that the providers its events go to are known.
+func (q *Queue) letter(ctx context.Context, p *post, body []byte) (*nats.Msg, error) {
 	var acks acks
 	var known []string
 	for _, e := range p.items {
 		for _, t := range e.Targets {
 			if _, ok := q.known.Load(t.Provider); !ok {
 				known = append(known, t.Provider)
-				if err := acks.add(q.send(q.names.known(t.Provider), nil, "")); err != nil {
-					return err
+				if err := acks.add(q.send(&nats.Msg{Subject: q.names.known(t.Provider)}, "")); err != nil {
+					return nil, err
 				}
 			}
 		}
 	}
+	if err := acks.wait(ctx); err != nil {
+		return nil, err
+	}
+	for _, provider := range known {
+		q.known.Store(provider, nil)
+	}
+	id := p.items[0].Event.ID
+	subject := q.names.event(p.home, id)
+	if p.home == nobody {
+		return &nats.Msg{Subject: subject, Data: body}, nil
+	}
+	itself := pointer{home: p.home, post: id, delivery: fresh(p.items[0].Targets[0].Route, p.items[0].Accepted)}
+	return itself.message(subject, p.home, id, body), nil
+}
+
+// point publishes what leads to the events of a post: a pointer for each delivery that the post itself is not, in the
+// events' order. Done again, it changes nothing.
+func (q *Queue) point(ctx context.Context, p *post) error {
+	ids := p.ids()
+	var acks acks
 	for _, id := range ids[1:] {
-		if err := acks.add(q.send(q.names.alias(id), []byte(ids[0]), "")); err != nil {
+		if err := acks.add(q.send(&nats.Msg{Subject: q.names.alias(id), Data: []byte(ids[0])}, "")); err != nil {
 			return err
 		}
 	}
 	for _, e := range p.items {
 		id := e.Event.ID
 		for _, t := range e.Targets {
-			w := pointer{post: ids[0], delivery: record.Delivery{
-				Route: t.Route, Accepted: e.Accepted, Started: e.Accepted, Due: e.Accepted, Since: e.Accepted,
-			}}
-			if err := acks.add(q.send(q.names.delivery(kindWait, t.Provider, id), w.encode(id), bellhop.DeliveryID(id, t.Provider))); err != nil {
+			if t.Provider == p.home {
+				continue
+			}
+			w := pointer{home: p.home, post: ids[0], delivery: fresh(t.Route, e.Accepted)}
+			m := w.message(q.names.pointer(t.Provider, id), t.Provider, id, nil)
+			if err := acks.add(q.js.PublishMsgAsync(m, jetstream.WithExpectLastSequencePerSubject(0))); err != nil {
 				return err
 			}
 		}
 	}
-	if err := acks.wait(ctx); err != nil {
-		return err
+	err := acks.wait(ctx)
+	if isConflict(err) { // another replica completes the same post: look whether it did
+		if !sleep(ctx, q.o.patience/100) {
+			return ctx.Err()
+		}
+		return q.complete(ctx, p)
 	}
-	for _, provider := range known {
-		q.known.Store(provider, nil)
-	}
-	return nil
+	return err
 }
 
 // complete publishes the pointers of a post whose Put did not get so far. Where any is known of, all are.
@@ -178,6 +202,9 @@ func (q *Queue) complete(ctx context.Context, p *post) error {
 		rest := *e
 		rest.Targets = nil
 		for _, t := range e.Targets {
+			if t.Provider == p.home {
+				continue
+			}
 			there, err := q.hasTrace(ctx, t.Provider, e.Event.ID)
 			if err != nil {
 				return err
@@ -191,12 +218,14 @@ func (q *Queue) complete(ctx context.Context, p *post) error {
 	return q.point(ctx, &missing)
 }
 
-// hasTrace reports whether a delivery waits or was ever tried.
+// hasTrace reports whether a delivery that its post is not waits or was ever tried.
 func (q *Queue) hasTrace(ctx context.Context, provider, event string) (bool, error) {
-	for _, at := range []struct{ stream, kind string }{
-		{q.names.waiting(), kindWait}, {q.names.records(), kindTried}, {q.names.records(), kindDead},
+	for _, at := range []struct{ stream, subject string }{
+		{q.names.events(), q.names.pointer(provider, event)},
+		{q.names.records(), q.names.delivery(kindDone, provider, event)},
+		{q.names.records(), q.names.delivery(kindDead, provider, event)},
 	} {
-		_, err := q.latest(ctx, at.stream, q.names.delivery(at.kind, provider, event))
+		_, err := q.latest(ctx, at.stream, at.subject)
 		if !errors.Is(err, errNone) {
 			return err == nil, err
 		}
@@ -205,17 +234,17 @@ func (q *Queue) hasTrace(ctx context.Context, provider, event string) (bool, err
 }
 
 // send publishes a message without waiting. The id is what it is recognised by when it comes again.
-func (q *Queue) send(subject string, message []byte, id string) (jetstream.PubAckFuture, error) {
+func (q *Queue) send(m *nats.Msg, id string) (jetstream.PubAckFuture, error) {
 	var options []jetstream.PublishOpt
 	if id != "" {
-		options = append(options, jetstream.WithMsgID(encoded(id)))
+		options = append(options, jetstream.WithMsgID(id))
 	}
-	return q.js.PublishMsgAsync(&nats.Msg{Subject: subject, Data: message}, options...)
+	return q.js.PublishMsgAsync(m, options...)
 }
 
 // publish publishes a message and waits for the quorum's acknowledgement.
-func (q *Queue) publish(ctx context.Context, subject string, message []byte, id string) (*jetstream.PubAck, error) {
-	future, err := q.send(subject, message, id)
+func (q *Queue) publish(ctx context.Context, m *nats.Msg, id string) (*jetstream.PubAck, error) {
+	future, err := q.send(m, id)
 	if err != nil {
 		return nil, err
 	}
@@ -232,9 +261,6 @@ func await(ctx context.Context, f jetstream.PubAckFuture) (*jetstream.PubAck, er
 		return nil, fmt.Errorf("waiting for the acknowledgement: %w", ctx.Err())
 	}
 }
-
-// encoded writes an id so that it can stand in a header, whatever names it is made of.
-func encoded(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
 
 // unavailable marks an error as one that heals by itself.
 func unavailable(err error) error {

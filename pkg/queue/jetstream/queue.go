@@ -32,6 +32,8 @@ type Queue struct {
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // in the background; they end with ctx
+	// following ends with ctx and, at the latest, with the connection.
+	following sync.WaitGroup
 
 	// operations are under way; Close waits for them.
 	gate       sync.RWMutex
@@ -232,6 +234,7 @@ func (q *Queue) Close() error {
 		}
 		q.nc.Close()
 		<-ended
+		q.following.Wait()
 	})
 	return q.closeErr
 }

@@ -44,10 +44,19 @@ func (q *Queue) at(ctx context.Context, stream string, seq uint64) (*stored, err
 
 // remove deletes the message of a sequence, if it is there.
 func (q *Queue) remove(ctx context.Context, stream string, seq uint64) error {
+	return q.erase(ctx, "STREAM.MSG.DELETE.", stream, map[string]any{"seq": seq, "no_erase": true})
+}
+
+// purge deletes the messages of a subject, or those before a sequence.
+func (q *Queue) purge(ctx context.Context, stream string, which map[string]any) error {
+	return q.erase(ctx, "STREAM.PURGE.", stream, which)
+}
+
+func (q *Queue) erase(ctx context.Context, api, stream string, which map[string]any) error {
 	var answer struct {
 		Error *jetstream.APIError `json:"error"`
 	}
-	if err := q.call(ctx, "STREAM.MSG.DELETE."+stream, map[string]any{"seq": seq, "no_erase": true}, &answer); err != nil {
+	if err := q.call(ctx, api+stream, which, &answer); err != nil {
 		return fmt.Errorf("deleting from stream %s: %w", stream, err)
 	}
 	if answer.Error != nil && answer.Error.ErrorCode != codeNoSuchSequence {
@@ -137,11 +146,16 @@ func (q *Queue) list(ctx context.Context, stream string, r directRequest) (found
 		default:
 			return nil, 0, fmt.Errorf("reading from stream %s: %s %s", stream, status, m.Header.Get("Description"))
 		}
-		s := &stored{Subject: m.Header.Get("Nats-Subject"), Data: m.Data, Header: m.Header}
-		s.Seq, _ = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
-		s.Time, _ = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp"))
-		found = append(found, s)
+		found = append(found, answered(m))
 	}
+}
+
+// answered is the message that answers a direct request.
+func answered(m *nats.Msg) *stored {
+	s := &stored{Subject: m.Header.Get("Nats-Subject"), Data: m.Data, Header: m.Header}
+	s.Seq, _ = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
+	s.Time, _ = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp"))
+	return s
 }
 
 // listAll reads the last messages of all subjects, some at a time.
@@ -162,9 +176,31 @@ func (q *Queue) listAll(ctx context.Context, stream string, subjects []string) (
 	return all, nil
 }
 
-// count returns how many messages have subjects that match, and the first of them.
-func (q *Queue) count(ctx context.Context, stream, subject string) (n int64, first *stored, err error) {
-	found, more, err := q.list(ctx, stream, directRequest{Batch: 1, NextFor: subject})
+// next reads the first message behind a sequence whose subject matches, from any server; nil if there is none.
+func (q *Queue) next(ctx context.Context, stream, subject string, behind uint64) (*stored, error) {
+	body, err := json.Marshal(directRequest{Seq: behind + 1, NextFor: subject})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
+	defer cancel()
+	m, err := q.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, body)
+	if err != nil {
+		return nil, fmt.Errorf("reading from stream %s: %w", stream, err)
+	}
+	switch status := m.Header.Get("Status"); status {
+	case "":
+		return answered(m), nil
+	case "404":
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("reading from stream %s: %s %s", stream, status, m.Header.Get("Description"))
+	}
+}
+
+// count returns how many messages behind a sequence have subjects that match, and the first of them.
+func (q *Queue) count(ctx context.Context, stream, subject string, behind uint64) (n int64, first *stored, err error) {
+	found, more, err := q.list(ctx, stream, directRequest{Seq: behind + 1, Batch: 1, NextFor: subject})
 	if err != nil || len(found) == 0 {
 		return 0, nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
@@ -298,12 +300,12 @@ func TestSweptWhole(t *testing.T) {
 	if err := q.sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, subject := range []string{"event", "chunk", "alias"} {
+	for _, subject := range []string{"to", "chunk", "alias"} {
 		stream := q.names.events()
 		if subject == "alias" {
 			stream = q.names.records()
 		}
-		if n, _, err := q.count(t.Context(), stream, string(q.names)+"."+subject+".>"); n != 0 || err != nil {
+		if n, _, err := q.count(t.Context(), stream, string(q.names)+"."+subject+".>", 0); n != 0 || err != nil {
 			t.Errorf("%d messages of %s are left, %v", n, subject, err)
 		}
 	}
@@ -391,7 +393,8 @@ func TestPutIsCompleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.publish(t.Context(), q.names.event(post.Items[0].Event.ID), message, messageID(post, 0)); err != nil {
+	subject := q.names.event(nobody, post.Items[0].Event.ID)
+	if _, err := q.publish(t.Context(), &nats.Msg{Subject: subject, Data: message}, messageID(post, 0)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -415,6 +418,43 @@ func TestPutIsCompleted(t *testing.T) {
 	}
 	if s, err := q.Stats(t.Context(), "q"); err != nil || s.Depth != 0 {
 		t.Fatalf("%+v, %v", s, err)
+	}
+}
+
+// TestBothComplete: two replicas get the second try of a post that was cut off, at the same time.
+func TestBothComplete(t *testing.T) {
+	t.Parallel()
+	url := natstest.Serve(t).ClientURL()
+	a, b := open(t, url, Options{}), open(t, url, Options{})
+	for i := range 20 {
+		post := &bellhop.Post{Key: fmt.Sprint("key ", i), Window: time.Hour, Items: []bellhop.Item{to("p", "q", "r"), to("p"), to("q", "p")}}
+		cutOff(t, a, post)
+		var both sync.WaitGroup
+		start := make(chan struct{})
+		for _, q := range []*Queue{a, b} {
+			both.Go(func() {
+				<-start
+				if r, err := q.Put(within(t), post); err != nil || !r.Duplicate {
+					t.Errorf("%+v, %v", r, err)
+				}
+			})
+		}
+		close(start)
+		both.Wait()
+		for provider, items := range map[string][]int{"p": {0, 1, 2}, "q": {0, 2}, "r": {0}} {
+			counts(t, b, provider, int64(len(items)), 0)
+			var got, want []string
+			for _, item := range items {
+				l := take(t, a, provider)
+				got, want = append(got, l.Delivery().Event), append(want, post.Items[item].Event.ID)
+				settle(t, a, l, nil, time.Time{})
+			}
+			slices.Sort(got)
+			if slices.Sort(want); !slices.Equal(got, want) {
+				t.Fatalf("%s: took %v, want %v", provider, got, want)
+			}
+			counts(t, b, provider, 0, 0)
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func (s *lease) Event(ctx context.Context) (*bellhop.Event, error) {
 		return nil, err
 	}
 	defer q.end()
-	return q.readEvent(ctx, s.post, s.event)
+	return q.readEvent(ctx, s.home, s.post, s.event)
 }
 
 // Settle ends the lease. What became of the delivery is published first, then the delivery is acknowledged: cut off
@@ -111,7 +111,7 @@ func (s *lease) Settle(ctx context.Context, err error, o bellhop.Outcome) error 
 	if before {
 		return fmt.Errorf("settling delivery %s: it is settled already", id)
 	}
-	if bellhop.IsStopping(err) && again == nil {
+	if bellhop.IsStopping(err) && again == 0 {
 		l.putBack(s.entry)
 		return nil
 	}
@@ -122,14 +122,14 @@ func (s *lease) Settle(ctx context.Context, err error, o bellhop.Outcome) error 
 	}
 
 	d, state := s.d.After(err, o, time.Now())
-	if again != nil {
-		d.Restart(again.Started)
-		d.Route, state = again.Route, bellhop.Waiting
+	if again != 0 {
+		d.Restart(again)
+		state = bellhop.Waiting
 	}
 	end := q.settling.begin()
-	t := &settlement{lane: l, entry: s.entry, d: d, state: state}
+	t := &settlement{lane: l, entry: s.entry, d: d, state: state, void: again != 0}
 	t.publish()
-	if again == nil && state == bellhop.Waiting && time.Until(record.Moment(d.Due)) < q.o.ackWait && t.keep() {
+	if state == bellhop.Waiting && !t.void && time.Until(record.Moment(d.Due)) < q.o.ackWait && t.keep() {
 		go func() {
 			defer end()
 			if err := t.confirm(); err != nil {
@@ -151,6 +151,7 @@ type settlement struct {
 	entry *entry
 	d     record.Delivery
 	state bellhop.DeliveryState
+	void  bool // it was replayed: another message has the delivery, and this one is acknowledged
 
 	acks acks
 	err  error // of publishing
@@ -158,19 +159,19 @@ type settlement struct {
 
 // publish sends what became of the delivery, in the order of settling.
 func (t *settlement) publish() {
-	q, n := t.q, t.q.names
-	subject := n.delivery(kindTried, t.provider, t.entry.event)
-	var message []byte
+	reply := t.entry.msg.Reply()
+	if t.void {
+		reply = ""
+	}
+	kind, message := kindRetry, encodeRetry(&t.d, reply)
 	switch t.state {
 	case bellhop.Dead:
-		subject, message = n.delivery(kindDead, t.provider, t.entry.event), record.EncodeDelivery(&t.d)
+		kind, message = kindDead, record.EncodeDelivery(&t.d)
 	case bellhop.Delivered:
-		message = encodeTried(isDelivered, &t.d)
-	default:
-		message = encodeTried(stillWaiting, &t.d)
+		kind, message = kindDone, encodeDone(isDelivered, &t.d)
 	}
 	t.acks = nil
-	t.err = t.acks.add(q.sendRecord(subject, message, t.state != bellhop.Dead))
+	t.err = t.acks.add(t.q.sendRecord(kind, t.provider, t.entry.event, message))
 }
 
 // confirm waits for the acknowledgements of what was published.
@@ -191,9 +192,12 @@ func (t *settlement) keep() bool {
 	if len(l.line) >= maxRetries || l.held[e.event] != e {
 		return false
 	}
-	if l.letGo(e) == nil {
-		e.d, e.looked, e.due = t.d, true, t.d.Due
+	switch parked := l.letGo(e); {
+	case parked == nil:
+		e.d, e.looked, e.retried, e.due = t.d, true, true, t.d.Due
 		l.push(e)
+	case parked.seq != e.seq: // it was replayed
+		e.void()
 	}
 	l.changedLocked()
 	return true
@@ -217,16 +221,18 @@ func (t *settlement) finish(id string) {
 			return
 		}
 	}
-	if t.state == bellhop.Waiting {
-		// One that was replayed is in the stream anew; this is void then.
+	if t.state == bellhop.Waiting && !t.void {
 		if err := e.msg.NakWithDelay(time.Until(record.Moment(t.d.Due))); err != nil {
 			q.logger.Warn("handing back a delivery", "provider", t.provider, "delivery", id, "error", err)
 		}
 		t.release(e)
 		return
 	}
-	for begun := time.Now(); ; {
-		err := q.acknowledge(context.Background(), e)
+	if e.retried && !t.void {
+		q.forget(context.Background(), t.provider, e.event, t.d.Started)
+	}
+	for begun := time.Now(); !t.void; {
+		err := q.acknowledge(context.Background(), e.msg.Reply())
 		if err == nil {
 			break
 		}
@@ -239,20 +245,35 @@ func (t *settlement) finish(id string) {
 }
 
 // acknowledge tells the server that a delivery does not wait any more, and waits for its answer.
-func (q *Queue) acknowledge(ctx context.Context, e *entry) error {
+func (q *Queue) acknowledge(ctx context.Context, reply string) error {
 	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
 	defer cancel()
-	_, err := q.nc.RequestWithContext(ctx, e.msg.Reply(), []byte("+ACK"))
+	_, err := q.nc.RequestWithContext(ctx, reply, []byte("+ACK"))
 	return err
 }
 
-// sendRecord publishes a record; one of history ends with the history.
-func (q *Queue) sendRecord(subject string, message []byte, history bool) (jetstream.PubAckFuture, error) {
+// sendRecord publishes what became of a delivery. What is done ends with the history.
+func (q *Queue) sendRecord(kind, provider, event string, message []byte) (jetstream.PubAckFuture, error) {
 	var options []jetstream.PublishOpt
-	if history && q.o.RetentionAge > 0 {
+	if kind == kindDone && q.o.RetentionAge > 0 {
 		options = append(options, jetstream.WithMsgTTL(2*q.o.RetentionAge))
 	}
-	return q.js.PublishMsgAsync(&nats.Msg{Subject: subject, Data: message}, options...)
+	return q.js.PublishMsgAsync(&nats.Msg{Subject: q.names.delivery(kind, provider, event), Data: message}, options...)
+}
+
+// forget takes away the record of a delivery's retries when it waits no more, unless it began anew since: another replica
+// may have replayed it. One that is left over says nothing beside the record of what became of it.
+func (q *Queue) forget(ctx context.Context, provider, event string, started int64) {
+	m, err := q.latest(ctx, q.names.records(), q.names.delivery(kindRetry, provider, event))
+	if err == nil {
+		var d record.Delivery
+		if d, _, err = decodeRetry(m.Data); err == nil && d.Started <= started {
+			err = q.remove(ctx, q.names.records(), m.Seq)
+		}
+	}
+	if err != nil && !errors.Is(err, errNone) {
+		q.logger.Debug("forgetting the retries of a delivery", "provider", provider, "event", event, "error", err)
+	}
 }
 
 // Tags that a memo's record has beside those of every engine.

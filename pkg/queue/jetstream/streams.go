@@ -32,18 +32,13 @@ func (q *Queue) streams() []jetstream.StreamConfig {
 	}
 	return []jetstream.StreamConfig{
 		{
-			Name: n.events(), Description: "Bellhop: events", Subjects: []string{n.subject("event", anyone), n.subject("chunk", anyone, anyone)},
+			Name: n.events(), Description: "Bellhop: events and their deliveries", Subjects: []string{n.subject("to", anyone, anyone, anyone), n.subject("chunk", anyone, anyone)},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, Replicas: replicas,
 			MaxBytes: maxBytes, MaxMsgsPerSubject: -1, Duplicates: q.settings.duplicates, AllowDirect: true,
 		},
 		{
-			Name: n.waiting(), Description: "Bellhop: deliveries that wait", Subjects: []string{n.subject(kindWait, anyone, anyone)},
-			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, Replicas: replicas,
-			MaxBytes: unbounded, MaxMsgsPerSubject: 1, Duplicates: replayed, AllowDirect: true,
-		},
-		{
 			Name: n.records(), Description: "Bellhop: what became of deliveries", Subjects: []string{
-				n.subject(kindTried, anyone, anyone), n.subject(kindDead, anyone, anyone), n.subject("memo", anyone, anyone),
+				n.subject(kindRetry, anyone, anyone), n.subject(kindDone, anyone, anyone), n.subject(kindDead, anyone, anyone), n.subject("memo", anyone, anyone),
 				n.subject("pause", anyone), n.subject("known", anyone), n.subject("alias", anyone), n.subject("replica", anyone), n.id(),
 			},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, Replicas: replicas,

@@ -1,0 +1,251 @@
+package jetstream
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
+)
+
+var (
+	errDown = errors.New("the provider is down")
+	errGone = bellhop.Permanent(errors.New("no such channel"))
+)
+
+// takeOf takes a provider's next delivery, which must be an event's.
+func takeOf(t testing.TB, q *Queue, provider, event string) bellhop.Lease {
+	t.Helper()
+	l := take(t, q, provider)
+	if got := l.Delivery().Event; got != event {
+		t.Fatalf("took %s, want %s", got, event)
+	}
+	return l
+}
+
+// settle settles a delivery, and returns when that is stored.
+func settle(t testing.TB, q *Queue, l bellhop.Lease, err error, due time.Time) {
+	t.Helper()
+	if err := l.Settle(within(t), err, bellhop.Outcome{Due: due}); err != nil {
+		t.Fatal(err)
+	}
+	q.settling.wait(within(t))
+}
+
+// nothing sees to it that nothing of a provider is due: what is put now comes next.
+func nothing(t testing.TB, q *Queue, provider string) {
+	t.Helper()
+	settle(t, q, takeOf(t, q, provider, put(t, q, provider)), nil, time.Time{})
+}
+
+func counts(t testing.TB, q *Queue, provider string, depth, dead int64) {
+	t.Helper()
+	if s, err := q.Stats(within(t), provider); err != nil || s.Depth != depth || s.Dead != dead {
+		t.Fatalf("%s: depth %d, %d dead, %v, want %d and %d", provider, s.Depth, s.Dead, err, depth, dead)
+	}
+}
+
+// records are how many records of a kind there are.
+func records(t testing.TB, q *Queue, kind string) int64 {
+	t.Helper()
+	n, _, err := q.count(within(t), q.names.records(), q.names.delivery(kind, anyone, anyone), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// page lists all deliveries that match, limit at a time.
+func page(t testing.TB, q *Queue, f bellhop.DeliveryFilter, limit int) (all []*bellhop.Delivery) {
+	t.Helper()
+	for p := (bellhop.Page{Limit: limit}); ; {
+		ds, next, err := q.Deliveries(within(t), f, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all = append(all, ds...); next == "" {
+			return all
+		}
+		if next == p.Cursor || len(ds) > limit {
+			t.Fatalf("a page of %d, and then %q again", len(ds), next)
+		}
+		p.Cursor = next
+	}
+}
+
+// TestConsumerDeleted deletes a provider's consumer by hand: the one that is made anew gets the whole history, of which
+// only what waits is taken.
+func TestConsumerDeleted(t *testing.T) {
+	t.Parallel()
+	for name, other := range map[string]bool{"another replica goes on": true, "the same goes on": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := natstest.Serve(t).ClientURL()
+			q := open(t, url, Options{})
+			now, later := time.Now(), time.Now().Add(time.Hour)
+			var retried, held string
+			for _, was := range []struct {
+				to  []string
+				err error
+				due time.Time
+				do  func(id string) error // afterwards
+			}{
+				{to: []string{"p"}},
+				{to: []string{"other", "p"}},
+				{to: []string{"p"}, err: errGone},
+				{to: []string{"p"}, err: errGone, do: func(id string) error { return q.Drop(t.Context(), id) }},
+				{to: []string{"p"}, err: errDown, due: later},
+				{to: []string{"p"}, err: errDown, due: now},
+			} {
+				retried = put(t, q, was.to...)
+				settle(t, q, takeOf(t, q, "p", retried), was.err, was.due)
+				if was.do != nil {
+					if err := was.do(bellhop.DeliveryID(retried, "p")); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			untried := put(t, q, "other", "p")
+			var lease bellhop.Lease
+			if other {
+				if err := q.Close(); err != nil {
+					t.Fatal(err)
+				}
+				q = open(t, url, Options{})
+			} else {
+				lease = take(t, q, "p") // what is being delivered just then
+				held = lease.Delivery().Event
+			}
+			if err := q.js.DeleteConsumer(t.Context(), q.names.events(), consumer("p")); err != nil {
+				t.Fatal(err)
+			}
+			if lease != nil {
+				if err := lease.Settle(t.Context(), nil, bellhop.Outcome{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			attempts := map[string]int{untried: 0, retried: 1}
+			delete(attempts, held)
+			for len(attempts) > 0 {
+				l := take(t, q, "p")
+				d := l.Delivery()
+				if want, waits := attempts[d.Event]; !waits || d.Attempts != want || len(d.Log) != want {
+					t.Fatalf("took %+v, want one of %v", d, attempts)
+				}
+				delete(attempts, d.Event)
+				settle(t, q, l, nil, time.Time{})
+			}
+			nothing(t, q, "p")
+			counts(t, q, "p", 1, 1)
+			ds := page(t, q, bellhop.DeliveryFilter{Provider: "p", State: bellhop.Waiting}, 2)
+			if len(ds) != 1 || ds[0].Attempts != 1 || !ds[0].Due.Equal(later) {
+				t.Errorf("%+v wait, want what is due in an hour", ds)
+			}
+		})
+	}
+}
+
+// TestReplayThroughAnother replays what one replica delivers through the other.
+func TestReplayThroughAnother(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		before func(t *testing.T, q *Queue, l bellhop.Lease)
+		was    bellhop.Stats // before the replay
+		is     bellhop.Stats // after it
+		left   bool          // the replay leaves it as it is
+	}{
+		"waits here to be tried again": {before: func(t *testing.T, q *Queue, l bellhop.Lease) {
+			settle(t, q, l, errDown, time.Now().Add(brisk.ackWait*9/10))
+		}, was: bellhop.Stats{Depth: 1}, is: bellhop.Stats{Depth: 1}},
+		"waits at the server to be tried again": {before: func(t *testing.T, q *Queue, l bellhop.Lease) {
+			settle(t, q, l, errDown, time.Now().Add(time.Hour))
+		}, was: bellhop.Stats{Depth: 1}, is: bellhop.Stats{Depth: 1}},
+		"never tried": {before: func(t *testing.T, q *Queue, l bellhop.Lease) {
+			settle(t, q, l, bellhop.ErrStopping, time.Time{})
+		}, was: bellhop.Stats{Depth: 1}, is: bellhop.Stats{Depth: 1}, left: true},
+		"replayed before": {before: func(t *testing.T, q *Queue, l bellhop.Lease) {
+			settle(t, q, l, nil, time.Time{})
+			d := l.Delivery()
+			if _, err := q.Replay(t.Context(), d.Event, []bellhop.Target{{Provider: d.Provider}}); err != nil {
+				t.Fatal(err)
+			}
+		}, was: bellhop.Stats{Depth: 1}, is: bellhop.Stats{Depth: 1}, left: true},
+		"delivered": {before: func(t *testing.T, q *Queue, l bellhop.Lease) {
+			settle(t, q, l, nil, time.Time{})
+		}, is: bellhop.Stats{Depth: 1}},
+		"delivered at the second attempt": {before: func(t *testing.T, q *Queue, l bellhop.Lease) {
+			settle(t, q, l, errDown, time.Time{})
+			settle(t, q, takeOf(t, q, "p", l.Delivery().Event), nil, time.Time{})
+		}, is: bellhop.Stats{Depth: 1}},
+		"dead": {before: func(t *testing.T, q *Queue, l bellhop.Lease) {
+			settle(t, q, l, errGone, time.Time{})
+		}, was: bellhop.Stats{Dead: 1}, is: bellhop.Stats{Depth: 1}},
+		"dropped": {before: func(t *testing.T, q *Queue, l bellhop.Lease) {
+			settle(t, q, l, errGone, time.Time{})
+			if err := q.Drop(t.Context(), l.Delivery().ID); err != nil {
+				t.Fatal(err)
+			}
+		}, is: bellhop.Stats{Depth: 1}},
+	} {
+		for place, to := range map[string][]string{"post": {"p"}, "pointer": {"other", "p"}} {
+			t.Run(name+"/"+place, func(t *testing.T) {
+				t.Parallel()
+				url := natstest.Serve(t).ClientURL()
+				a, b := open(t, url, Options{}), open(t, url, Options{})
+				id := put(t, a, to...)
+				c.before(t, a, takeOf(t, a, "p", id))
+				counts(t, b, "p", c.was.Depth, c.was.Dead)
+				if _, err := b.Replay(t.Context(), id, []bellhop.Target{{Provider: "p", Route: "by hand"}}); err != nil {
+					t.Fatal(err)
+				}
+				counts(t, b, "p", c.is.Depth, c.is.Dead)
+				if ds := page(t, b, bellhop.DeliveryFilter{Provider: "p", State: bellhop.Waiting}, 1); len(ds) != 1 || ds[0].Event != id {
+					t.Fatalf("%+v wait", ds)
+				}
+				l := takeOf(t, a, "p", id)
+				if d := l.Delivery(); d.Attempts != 0 || (d.Route == "by hand") == c.left {
+					t.Errorf("delivery %+v", d)
+				}
+				settle(t, a, l, nil, time.Time{})
+				nothing(t, a, "p")
+				counts(t, b, "p", 0, 0)
+				if n := records(t, b, kindRetry); n != 0 {
+					t.Errorf("%d records of what waits are left", n)
+				}
+			})
+		}
+	}
+}
+
+// TestReplayThroughAnotherWhileDelivered replays what the other replica is just trying again: it is delivered once more
+// after that, whatever comes of the attempt.
+func TestReplayThroughAnotherWhileDelivered(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]error{"delivered": nil, "to be tried again": errDown, "dead": errGone} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := natstest.Serve(t).ClientURL()
+			a, b := open(t, url, Options{}), open(t, url, Options{})
+			id := put(t, a, "p")
+			settle(t, a, takeOf(t, a, "p", id), errDown, time.Time{})
+			l := takeOf(t, a, "p", id)
+			if _, err := b.Replay(t.Context(), id, []bellhop.Target{{Provider: "p"}}); err != nil {
+				t.Fatal(err)
+			}
+			settle(t, a, l, err, time.Now().Add(time.Hour))
+			if s, err := b.Stats(t.Context(), "p"); err != nil || s.Depth != 1 {
+				t.Fatalf("%+v, %v, want depth 1", s, err)
+			}
+			if ds := page(t, b, bellhop.DeliveryFilter{Event: id}, 1); len(ds) != 1 || ds[0].State != bellhop.Waiting {
+				t.Errorf("listed as %+v, want one that waits", ds)
+			}
+			settle(t, a, takeOf(t, a, "p", id), nil, time.Time{})
+			nothing(t, a, "p")
+			counts(t, b, "p", 0, 0)
+			if n := records(t, b, kindRetry); n != 0 {
+				t.Errorf("%d records of what waits are left", n)
+			}
+		})
+	}
+}
