@@ -40,11 +40,17 @@ type entry struct {
 	d       record.Delivery
 	looked  bool   // d is all that is recorded
 	retried bool   // there may be a record of kindRetry
-	again   int64  // when it began anew in another message, if it was replayed while it was held
+	again   *anew  // how it began anew, if it was replayed while it was held
 	due     int64  // its place in the line: when it is due, of fresh ones when it was stored
 	arrived uint64 // its place among those with the same due
 	since   time.Time
 	index   int // in the line
+}
+
+// anew is the message with which a delivery began anew.
+type anew struct {
+	started int64
+	seq     uint64
 }
 
 // line is a heap of entries in the order in which they are due.
@@ -319,12 +325,12 @@ func (l *lane) withdraw(event string) *entry {
 
 // supersede tells whoever holds an event's delivery that it began anew in another message. It returns what is held, nil
 // if nothing is.
-func (l *lane) supersede(event string, started int64) *entry {
+func (l *lane) supersede(event string, by *anew) *entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.held[event]
 	if e != nil {
-		e.again = started
+		e.again = by
 	}
 	return e
 }
@@ -577,8 +583,8 @@ func (l *lane) gathered() {
 func (l *lane) place(e *entry) int64 {
 	m, err := l.q.latest(l.q.ctx, l.q.names.records(), l.q.names.delivery(kindRetry, l.provider, e.event))
 	if err == nil {
-		if d, _, err := decodeRetry(m.Data); err == nil && d.Started == e.d.Started && d.Due > 0 {
-			return d.Due
+		if r, err := decodeRetry(m.Data); err == nil && r.Started == e.d.Started && r.Due > 0 {
+			return r.Due
 		}
 	}
 	return e.due // that of a fresh one
@@ -596,7 +602,7 @@ func (l *lane) yield() {
 	clear(l.waiting)
 	if l.q.ctx.Err() != nil {
 		leased := slices.AppendSeq(slices.Collect(maps.Values(l.held)), maps.Values(l.parked))
-		leased = slices.DeleteFunc(leased, func(e *entry) bool { return e.again != 0 }) // acknowledged when it was replayed
+		leased = slices.DeleteFunc(leased, func(e *entry) bool { return e.again != nil }) // acknowledged when it was replayed
 		slices.SortFunc(leased, func(a, b *entry) int { return cmp.Compare(a.seq, b.seq) })
 		back = append(leased, back...)
 		clear(l.held)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -279,7 +280,7 @@ func (q *Queue) Events(ctx context.Context, p bellhop.Page) (events []*bellhop.E
 	return events, next, err
 }
 
-// Deliveries lists deliveries, newest event first, those of one event by provider.
+// Deliveries lists deliveries, newest event first; those that wait in the order of their messages.
 func (q *Queue) Deliveries(ctx context.Context, f bellhop.DeliveryFilter, p bellhop.Page) (ds []*bellhop.Delivery, next string, err error) {
 	from, err := readPlace(p.Cursor)
 	if err != nil {
@@ -294,45 +295,57 @@ func (q *Queue) Deliveries(ctx context.Context, f bellhop.DeliveryFilter, p bell
 		f.Event != "" && record.CheckEventID(f.Event) != nil || f.Provider != "" && record.CheckProvider(f.Provider) != nil {
 		return nil, "", nil
 	}
-	var before place
-	left := from.left
+	full := errors.New("the page is full")
+	give := func(d *bellhop.Delivery, at place) error {
+		if len(ds) >= max(p.Limit, 1) {
+			return full
+		}
+		ds, next = append(ds, d), at.String()
+		return nil
+	}
+	if f.State == bellhop.Waiting && f.Event == "" {
+		err = q.eachWaiting(ctx, f.Provider, from, give)
+	} else {
+		err = q.eachDelivery(ctx, f, from, p.Limit, give)
+	}
+	switch {
+	case err == nil:
+		next = ""
+	case !errors.Is(err, full):
+		return nil, "", fmt.Errorf("listing deliveries: %w", err)
+	}
+	return ds, next, nil
+}
+
+// eachDelivery calls give with the deliveries that match, and their places, from a place on, newest event first, those
+// of one event by provider.
+func (q *Queue) eachDelivery(ctx context.Context, f bellhop.DeliveryFilter, from place, limit int, give func(*bellhop.Delivery, place) error) error {
 	take := func(es []listed) (bool, error) {
-		found, err := q.deliveries(ctx, f, es)
+		vs, err := q.views(ctx, f.Provider, es)
 		if err != nil {
 			return false, err
 		}
 		for _, e := range es {
-			for _, d := range found[e.item.Event.ID] {
-				if d.Event == from.event && d.Provider <= from.provider {
+			for _, v := range vs[e.item.Event.ID] {
+				d := v.show()
+				if d == nil || f.State != "" && f.State != d.State || d.Event == from.event && d.Provider <= from.provider {
 					continue
 				}
-				if len(ds) >= max(p.Limit, 1) {
-					next = before.String()
-					return false, nil
+				if err := give(d, place{seq: e.seq, event: d.Event, provider: d.Provider}); err != nil {
+					return false, err
 				}
-				if d.untried {
-					left--
-				}
-				ds = append(ds, d.Delivery)
-				before = place{e.seq, left, d.Event, d.Provider}
 			}
 		}
 		return true, nil
 	}
 	switch {
 	case f.Event != "":
-		err = q.ofEvent(ctx, f.Event, take)
+		return q.ofEvent(ctx, f.Event, take)
 	case f.State == bellhop.Dead:
-		err = q.eachRecorded(ctx, kindDead, f.Provider, from, nil, take)
-	case f.State == bellhop.Waiting:
-		err = q.eachWaiting(ctx, f.Provider, from, p.Limit+1, &left, take)
+		return q.eachBuried(ctx, f.Provider, from, take)
 	default:
-		err = q.walk(ctx, from, p.Limit+1, take)
+		return q.walk(ctx, from, limit+1, take)
 	}
-	if err != nil {
-		return nil, "", fmt.Errorf("listing deliveries: %w", err)
-	}
-	return ds, next, nil
 }
 
 // ofEvent calls take with one event. Records may be left of one that is gone.
@@ -353,31 +366,24 @@ func (q *Queue) ofEvent(ctx context.Context, id string, take func([]listed) (boo
 	return err
 }
 
-// recorded are the events that have a record of a kind, which are far fewer than all, newest first.
-func (q *Queue) recorded(ctx context.Context, kind, provider string) (ids []string, n int64, err error) {
+// eachBuried calls take with the events of dead deliveries, which are far fewer than all, from a place on, newest first.
+func (q *Queue) eachBuried(ctx context.Context, provider string, from place, take func([]listed) (bool, error)) error {
 	s, err := q.js.Stream(ctx, q.names.records())
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(q.names.delivery(kind, cmp.Or(provider, anyone), anyone)))
-	if err != nil {
-		return nil, 0, err
-	}
-	for subject := range info.State.Subjects {
-		ids = append(ids, last(subject))
-	}
-	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(b, a) })
-	return slices.Compact(ids), int64(len(info.State.Subjects)), nil
-}
-
-// eachRecorded calls take with the events that have a record of a kind, from a place on, but for those to skip.
-func (q *Queue) eachRecorded(ctx context.Context, kind, provider string, from place, skip map[string]bool, take func([]listed) (bool, error)) error {
-	ids, _, err := q.recorded(ctx, kind, provider)
 	if err != nil {
 		return err
 	}
-	ids = slices.DeleteFunc(ids, func(id string) bool { return from.event != "" && id > from.event || skip[id] })
-	for part := range slices.Chunk(ids, maxWindow/4) {
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(q.names.delivery(kindDead, cmp.Or(provider, anyone), anyone)))
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for subject := range info.State.Subjects {
+		if id := last(subject); from.event == "" || id <= from.event {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(b, a) })
+	for part := range slices.Chunk(slices.Compact(ids), maxWindow/4) {
 		if more, err := take(named(part)); err != nil || !more {
 			return err
 		}
@@ -385,77 +391,193 @@ func (q *Queue) eachRecorded(ctx context.Context, kind, provider string, from pl
 	return nil
 }
 
-// eachWaiting calls take with the events of what waits. What was never tried is at the end of the stream, and counted;
-// what is to be tried again is recorded.
-func (q *Queue) eachWaiting(ctx context.Context, provider string, from place, limit int, left *int64, take func([]listed) (bool, error)) error {
-	providers := []string{provider}
-	if provider == "" {
-		var err error
-		if providers, err = q.everKnown(ctx); err != nil {
+// waiting is a delivery that waits, and the sequence of the message that has it.
+type waiting struct {
+	seq uint64
+	*view
+}
+
+// eachWaiting calls give with the deliveries that wait, and their places, from a place on, those with the newest message
+// first. What was never tried is at the end of the stream, and counted; what is to be tried again is recorded.
+func (q *Queue) eachWaiting(ctx context.Context, provider string, from place, give func(*bellhop.Delivery, place) error) error {
+	tried, err := q.toBeTried(ctx, provider)
+	if err != nil {
+		return err
+	}
+	floor, top, left, err := q.untried(ctx, provider)
+	if err != nil {
+		return err
+	}
+	left -= int64(len(tried))
+	if from.event != "" {
+		top, left = from.seq, from.left
+		tried = slices.DeleteFunc(tried, func(w waiting) bool { return w.seq >= top })
+	}
+	giveAll := func(ws []waiting) error {
+		for _, w := range ws {
+			if w.isUntried() {
+				left--
+			}
+			if err := give(w.show(), place{w.seq, left, w.event, w.provider}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for size := uint64(window); left > 0 && top > floor+1; size = min(2*size, maxWindow) {
+		low := floor + 1
+		if top-low > size {
+			low = top - size
+		}
+		ws, err := q.untriedBetween(ctx, provider, low, top)
+		if err != nil {
 			return err
 		}
+		n := slices.IndexFunc(tried, func(w waiting) bool { return w.seq < low })
+		if n < 0 {
+			n = len(tried)
+		}
+		ws = append(ws, tried[:n]...)
+		slices.SortFunc(ws, newestFirst)
+		if err := giveAll(ws); err != nil {
+			return err
+		}
+		top, tried = low, tried[n:]
 	}
-	floor, waiting := uint64(math.MaxUint64), int64(0)
+	return giveAll(tried)
+}
+
+func newestFirst(a, b waiting) int { return cmp.Compare(b.seq, a.seq) }
+
+// toBeTried are the deliveries that wait to be tried again, the newest message first.
+func (q *Queue) toBeTried(ctx context.Context, provider string) ([]waiting, error) {
+	var out []waiting
+	subject := q.names.delivery(kindRetry, cmp.Or(provider, anyone), anyone)
+	for seq := uint64(1); ; {
+		page, more, err := q.list(ctx, q.names.records(), directRequest{Seq: seq, NextFor: subject, Batch: maxWindow / 4})
+		if err != nil {
+			return nil, err
+		}
+		var ids []string
+		for _, m := range page {
+			ids = append(ids, last(m.Subject))
+		}
+		vs, err := q.views(ctx, provider, named(slices.Compact(ids)))
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range page {
+			_, name, event, _ := q.names.splitDelivery(m.Subject)
+			for _, v := range vs[event] {
+				if v.provider == name && v.retry != nil && !v.isOver() {
+					out = append(out, waiting{v.retry.seq, v})
+				}
+			}
+		}
+		if len(page) == 0 || more == 0 {
+			break
+		}
+		seq = page[len(page)-1].Seq + 1
+	}
+	slices.SortFunc(out, newestFirst)
+	return out, nil
+}
+
+// untried is between which sequences, both apart, that must be which waits, and how much that is.
+func (q *Queue) untried(ctx context.Context, provider string) (floor, top uint64, depth int64, err error) {
+	providers := []string{provider}
+	if provider == "" {
+		if providers, err = q.everKnown(ctx); err != nil {
+			return 0, 0, 0, err
+		}
+	}
+	floor = math.MaxUint64
 	for _, name := range providers {
 		b, err := q.backlog(ctx, name)
 		if err != nil {
-			return err
+			return 0, 0, 0, err
 		}
 		if b.depth > 0 {
-			floor, waiting = min(floor, b.floor), waiting+b.depth
+			floor, depth = min(floor, b.floor), depth+b.depth
 		}
 	}
-	if from.event == "" {
-		_, tried, err := q.recorded(ctx, kindRetry, provider)
+	s, err := q.js.Stream(ctx, q.names.events())
+	if err != nil || depth == 0 {
+		return 0, 0, 0, err
+	}
+	state := s.CachedInfo().State
+	return max(floor, state.FirstSeq-1), state.LastSeq + 1, depth, nil
+}
+
+// untriedBetween are the deliveries of the messages in [low, top) that were never tried.
+func (q *Queue) untriedBetween(ctx context.Context, provider string, low, top uint64) ([]waiting, error) {
+	subject := q.names.deliveries(cmp.Or(provider, anyone))
+	var es []listed
+	for next := low; next < top; {
+		page, more, err := q.list(ctx, q.names.events(), directRequest{Seq: next, NextFor: subject, Batch: int(top - next)})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		*left = waiting - tried
+		for _, m := range page {
+			if to, _, _ := q.names.splitMessage(m.Subject); m.Seq < top && to != nobody {
+				e, err := q.names.target(m)
+				if err != nil {
+					return nil, err
+				}
+				es = append(es, e)
+			}
+		}
+		if len(page) == 0 || more == 0 {
+			break
+		}
+		next = page[len(page)-1].Seq + 1
 	}
-	walked := make(map[string]bool)
-	if *left > 0 && (from.event == "" || from.seq > 0) {
-		goOn := true
-		err := q.walk(ctx, from, limit, func(es []listed) (more bool, err error) {
-			for _, e := range es {
-				walked[e.item.Event.ID] = true
+	vs, err := q.views(ctx, provider, es)
+	if err != nil {
+		return nil, err
+	}
+	var out []waiting
+	for _, e := range es {
+		for _, v := range vs[e.item.Event.ID] {
+			if v.provider == e.home && v.isUntried() && v.from.seq == e.seq {
+				out = append(out, waiting{e.seq, v})
 			}
-			if goOn, err = take(es); err != nil || !goOn {
-				return false, err
-			}
-			return *left > 0 && (len(es) == 0 || es[len(es)-1].seq > floor), nil
-		})
-		if err != nil || !goOn {
-			return err
 		}
 	}
-	return q.eachRecorded(ctx, kindRetry, provider, from, walked, take)
+	return out, nil
 }
 
-// found is a delivery that is listed. An untried one has no record.
-type found struct {
-	*bellhop.Delivery
-	untried bool
+// target is the delivery in a message, as what leads to its event.
+func (n names) target(m *stored) (listed, error) {
+	provider, _, event := n.splitMessage(m.Subject)
+	p, err := pointerOf(provider, event, m.Header)
+	if err != nil {
+		return listed{}, fmt.Errorf("message %d of stream %s: %w", m.Seq, n.events(), err)
+	}
+	return listed{m.Seq, provider, &record.Event{
+		Event: bellhop.Event{ID: event}, Accepted: p.delivery.Accepted, Targets: []bellhop.Target{{Provider: provider, Route: p.delivery.Route}},
+	}}, nil
 }
 
-// deliveries reads the deliveries of events that match, by event.
-func (q *Queue) deliveries(ctx context.Context, f bellhop.DeliveryFilter, es []listed) (map[string][]found, error) {
-	provider := cmp.Or(f.Provider, anyone)
-	views := make(map[string]*view)
+// views reads what is recorded of the deliveries of events, and is known from the events; by event, in the providers'
+// order.
+func (q *Queue) views(ctx context.Context, provider string, es []listed) (map[string][]*view, error) {
+	byID := make(map[string]*view)
 	of := func(event, provider string) *view {
 		id := bellhop.DeliveryID(event, provider)
-		if views[id] == nil {
-			views[id] = &view{event: event, provider: provider}
+		if byID[id] == nil {
+			byID[id] = &view{event: event, provider: provider}
 		}
-		return views[id]
+		return byID[id]
 	}
 	var records []string
 	for _, e := range es {
 		id := e.item.Event.ID
 		for _, kind := range []string{kindRetry, kindDone, kindDead} {
-			records = append(records, q.names.delivery(kind, provider, id))
+			records = append(records, q.names.delivery(kind, cmp.Or(provider, anyone), id))
 		}
 		for _, t := range e.item.Targets {
-			if f.Provider != "" && f.Provider != t.Provider {
+			if provider != "" && provider != t.Provider {
 				continue
 			}
 			if v := of(id, t.Provider); v.from == nil {
@@ -475,46 +597,41 @@ func (q *Queue) deliveries(ctx context.Context, f bellhop.DeliveryFilter, es []l
 			}
 		}
 	}
-	out := make(map[string][]found)
-	for _, v := range views {
-		d := v.show()
-		if d == nil || f.State != "" && f.State != d.State {
-			continue
-		}
-		untried := v.isUntried()
-		if untried {
-			if gone, err := q.isForgotten(ctx, v); err != nil {
-				return nil, err
-			} else if gone {
-				continue
-			}
-		}
-		out[d.Event] = append(out[d.Event], found{d, untried})
+	if err := q.withoutMessage(ctx, byID); err != nil {
+		return nil, err
 	}
-	for _, ds := range out {
-		slices.SortFunc(ds, func(a, b found) int { return strings.Compare(a.Provider, b.Provider) })
+	out := make(map[string][]*view)
+	for _, v := range byID {
+		out[v.event] = append(out[v.event], v)
+	}
+	for _, vs := range out {
+		slices.SortFunc(vs, func(a, b *view) int { return strings.Compare(a.provider, b.provider) })
 	}
 	return out, nil
 }
 
-// isForgotten reports whether a delivery without a record was done so long ago that its record has ended.
-func (q *Queue) isForgotten(ctx context.Context, v *view) (bool, error) {
-	if q.o.RetentionAge <= 0 || q.o.now().Sub(record.Moment(v.fresh.Accepted)) < 2*q.o.RetentionAge {
-		return false, nil
-	}
-	seq := v.from.seq
-	if v.from.home != v.provider {
-		m, err := q.latest(ctx, q.names.events(), q.names.pointer(v.provider, v.event))
-		if errors.Is(err, errNone) {
-			return true, nil
+// withoutMessage finds the targets of posts that were cut off before their pointers: nothing waits for those.
+func (q *Queue) withoutMessage(ctx context.Context, views map[string]*view) error {
+	missing := make(map[string]*view)
+	for _, v := range views {
+		if v.isUntried() && v.from.home != v.provider {
+			missing[q.names.pointer(v.provider, v.event)] = v
 		}
-		if err != nil {
-			return false, err
-		}
-		seq = m.Seq
 	}
-	b, err := q.progress(ctx, v.provider)
-	return b != nil && seq <= b.AckFloor.Stream, err
+	if len(missing) == 0 {
+		return nil
+	}
+	found, err := q.listAll(ctx, q.names.events(), slices.Collect(maps.Keys(missing)))
+	if err != nil {
+		return err
+	}
+	for _, m := range found {
+		delete(missing, m.Subject)
+	}
+	for _, v := range missing {
+		v.fresh = nil
+	}
+	return nil
 }
 
 // view is what the streams say of one delivery.
@@ -522,9 +639,10 @@ type view struct {
 	event, provider string
 	from            *listed          // where it is a target
 	fresh           *record.Delivery // how it began there
-	retry, done     *record.Delivery
-	reply           string // where the message of one that is to be tried again is acknowledged
-	delivered       bool   // done, and not dropped
+	retry           *retry
+	done            *record.Delivery
+	delivered       bool    // done, and not dropped
+	doneIn          *stored // the record of that
 	dead            *deadOne
 }
 
@@ -534,12 +652,11 @@ func (v *view) add(kind string, m *stored) error {
 	var err error
 	switch kind {
 	case kindRetry:
-		d, v.reply, err = decodeRetry(m.Data)
-		v.retry = &d
+		v.retry, err = decodeRetry(m.Data)
 	case kindDone:
 		var state byte
 		state, d, err = decodeDone(m.Data)
-		v.done, v.delivered = &d, state == isDelivered
+		v.done, v.delivered, v.doneIn = &d, state == isDelivered, m
 	case kindDead:
 		d, err = record.DecodeDelivery(m.Data)
 		v.dead = &deadOne{v.provider, v.event, m.Seq, d}
@@ -563,7 +680,7 @@ func (v *view) records() iter.Seq2[bellhop.DeliveryState, *record.Delivery] {
 	return func(yield func(bellhop.DeliveryState, *record.Delivery) bool) {
 		_ = (v.done == nil || yield(bellhop.Delivered, v.done)) &&
 			(v.dead == nil || yield(bellhop.Dead, &v.dead.delivery)) &&
-			(v.retry == nil || yield(bellhop.Waiting, v.retry))
+			(v.retry == nil || yield(bellhop.Waiting, &v.retry.Delivery))
 	}
 }
 

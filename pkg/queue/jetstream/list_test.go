@@ -118,7 +118,7 @@ func TestListsAllThatWaits(t *testing.T) {
 				for _, d := range page(t, q, bellhop.DeliveryFilter{Provider: provider, State: bellhop.Waiting}, limit) {
 					got = append(got, d.ID)
 				}
-				if !slices.Equal(got, want) {
+				if got = queuetest.GroupedByEvent(got); !slices.Equal(got, want) {
 					t.Errorf("%d listed, want %d\n%v\n%v", len(got), len(want), got, want)
 				}
 			})
@@ -126,6 +126,80 @@ func TestListsAllThatWaits(t *testing.T) {
 		if len(want) == 0 && provider != "none" {
 			t.Errorf("nothing of %s waits", provider)
 		}
+	}
+}
+
+// TestListsWhatIsHardToFind: one delivery that was never tried waits behind far more that is done.
+func TestListsWhatIsHardToFind(t *testing.T) {
+	t.Parallel()
+	for name, arrange := range map[string]func(t *testing.T, q *Queue) (id string){
+		"its pointer came late": func(t *testing.T, q *Queue) string {
+			post := &bellhop.Post{Key: "key", Window: time.Hour, Items: []bellhop.Item{to("q", "p")}}
+			cutOff(t, q, post)
+			deliver(t, q, "p", maxWindow/16)
+			if r, err := q.Put(t.Context(), post); err != nil || !r.Duplicate {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			return post.Items[0].Event.ID
+		},
+		"another was cut off": func(t *testing.T, q *Queue) string {
+			id := put(t, q, "p")
+			deliver(t, q, "q", maxWindow/16)
+			cutOff(t, q, &bellhop.Post{Key: "key", Window: time.Hour, Items: []bellhop.Item{to("q", "p")}})
+			return id
+		},
+		"a record of retries was left over": func(t *testing.T, q *Queue) string {
+			tried := put(t, q, "p")
+			settle(t, q, takeOf(t, q, "p", tried), errDown, time.Time{})
+			is, err := q.latest(t.Context(), q.names.records(), q.names.delivery(kindRetry, "p", tried))
+			if err != nil {
+				t.Fatal(err)
+			}
+			settle(t, q, takeOf(t, q, "p", tried), nil, time.Time{})
+			if err := q.record(t.Context(), kindRetry, "p", tried, is.Data); err != nil {
+				t.Fatal(err)
+			}
+			return put(t, q, "p")
+		},
+		"an older event's id is the higher one, and it is to be tried again": func(t *testing.T, q *Queue) string {
+			low := &bellhop.Post{Items: []bellhop.Item{to("p")}} // by the clock of another replica
+			id := put(t, q, "p")
+			settle(t, q, takeOf(t, q, "p", id), errDown, time.Now().Add(time.Hour))
+			if _, err := q.Put(t.Context(), low); err != nil {
+				t.Fatal(err)
+			}
+			return id
+		},
+		"a newer event's id is the lower one, and it is to be tried again": func(t *testing.T, q *Queue) string {
+			settle(t, q, takeOf(t, q, "p", put(t, q, "p")), errDown, time.Now().Add(time.Hour))
+			low := &bellhop.Post{Items: []bellhop.Item{to("p")}}
+			untried := put(t, q, "p")
+			if _, err := q.Put(t.Context(), low); err != nil {
+				t.Fatal(err)
+			}
+			l := takeOf(t, q, "p", untried)
+			id := low.Items[0].Event.ID
+			settle(t, q, takeOf(t, q, "p", id), errDown, time.Now().Add(time.Hour))
+			settle(t, q, l, bellhop.ErrStopping, time.Time{})
+			return id
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := open(t, natstest.Serve(t).ClientURL(), Options{})
+			id := arrange(t, q)
+			for _, provider := range []string{"", "p"} {
+				n := 0
+				for _, d := range page(t, q, bellhop.DeliveryFilter{Provider: provider, State: bellhop.Waiting}, 1) {
+					if d.ID == bellhop.DeliveryID(id, "p") {
+						n++
+					}
+				}
+				if n != 1 {
+					t.Errorf("listed %d times, provider %q", n, provider)
+				}
+			}
+		})
 	}
 }
 

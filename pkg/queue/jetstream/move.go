@@ -92,7 +92,7 @@ func (q *Queue) exportEvents(ctx context.Context, found []*stored, yield func(*b
 		}
 		es = append(es, posts[i].listing(m.Seq)...)
 	}
-	ds, err := q.deliveries(ctx, bellhop.DeliveryFilter{}, es)
+	vs, err := q.views(ctx, "", es)
 	if err != nil {
 		return false, err
 	}
@@ -103,8 +103,10 @@ func (q *Queue) exportEvents(ctx context.Context, found []*stored, yield func(*b
 				return false, err
 			}
 			s := &bellhop.Stored{Event: e}
-			for _, d := range ds[id] {
-				s.Deliveries = append(s.Deliveries, d.Delivery)
+			for _, v := range vs[id] {
+				if d := v.show(); d != nil {
+					s.Deliveries = append(s.Deliveries, d)
+				}
 			}
 			if !yield(s) {
 				return false, nil
@@ -157,7 +159,7 @@ func (q *Queue) importAll(ctx context.Context, parts []*bellhop.Stored) error {
 			if message, err = q.encode(ctx, p, record.AcceptedOf(s)); err == nil {
 				// Nobody's: it has pointers, if any of it waits.
 				arrivals = append(arrivals, &nats.Msg{Subject: q.names.event(nobody, s.Event.ID), Data: message})
-				err = q.importDeliveries(s, &acks)
+				err = q.importDeliveries(ctx, s, &acks)
 			}
 		}
 		if err != nil {
@@ -200,7 +202,7 @@ func (q *Queue) isStored(ctx context.Context, id string) (bool, error) {
 	return false, nil
 }
 
-func (q *Queue) importDeliveries(s *bellhop.Stored, acks *acks) error {
+func (q *Queue) importDeliveries(ctx context.Context, s *bellhop.Stored, acks *acks) error {
 	event := s.Event.ID
 	for _, shown := range s.Deliveries {
 		d := record.Hidden(shown)
@@ -215,13 +217,16 @@ func (q *Queue) importDeliveries(s *bellhop.Stored, acks *acks) error {
 			err = acks.add(q.sendRecord(kindDead, shown.Provider, event, record.EncodeDelivery(&d)))
 		default:
 			w := pointer{home: nobody, post: event, again: !d.Fresh(), delivery: d}
-			if w.again {
-				w.delivery.Log, w.delivery.Err = nil, ""
-				err = acks.add(q.sendRecord(kindRetry, shown.Provider, event, encodeRetry(&d, "")))
+			w.delivery.Log, w.delivery.Err = nil, ""
+			m, id := w.message(q.names.pointer(shown.Provider, event), shown.Provider, event, nil), digest(event, shown.Provider, "import")
+			if !w.again {
+				err = acks.add(q.send(m, id))
+				break
 			}
-			if err == nil {
-				m := w.message(q.names.pointer(shown.Provider, event), shown.Provider, event, nil)
-				err = acks.add(q.send(m, digest(event, shown.Provider, "import")))
+			var ack *jetstream.PubAck
+			if ack, err = q.publish(ctx, m, id); err == nil {
+				r := retry{Delivery: d, seq: ack.Sequence}
+				err = acks.add(q.sendRecord(kindRetry, shown.Provider, event, r.encode()))
 			}
 		}
 		if err != nil {

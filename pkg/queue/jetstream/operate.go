@@ -168,25 +168,26 @@ func (q *Queue) Retry(ctx context.Context, ids ...string) error {
 	})
 }
 
-// restart publishes a message with which a delivery begins anew, and then the record that makes the one before void. It
-// returns when it began. The same again for the same reason changes nothing.
-func (q *Queue) restart(ctx context.Context, p *post, event, provider string, was *record.Delivery, reason string) (started int64, err error) {
+// restart publishes a message with which a delivery begins anew, and then the record that makes the one before void. The
+// same again for the same reason changes nothing, and returns nil.
+func (q *Queue) restart(ctx context.Context, p *post, event, provider string, was *record.Delivery, reason string) (*anew, error) {
 	is := *was
 	is.Restart(max(time.Now().UnixNano(), was.Started+1))
 	w := pointer{home: p.home, post: p.ids()[0], again: true, delivery: is}
 	w.delivery.Log, w.delivery.Err, w.delivery.Note = nil, "", ""
 	ack, err := q.publish(ctx, w.message(q.names.pointer(provider, event), provider, event, nil), digest(event, provider, reason))
 	if err != nil || ack.Duplicate {
-		return is.Started, err
+		return nil, err
 	}
-	if err := q.record(ctx, kindRetry, provider, event, encodeRetry(&is, "")); err != nil {
-		return is.Started, err
+	r := retry{Delivery: is, seq: ack.Sequence}
+	if err := q.record(ctx, kindRetry, provider, event, r.encode()); err != nil {
+		return nil, err
 	}
 	now, err := q.lookUp(ctx, provider, event)
 	if err == nil && now.isOver() { // it was delivered before it was recorded
 		q.forget(ctx, provider, event, now.retry.Started)
 	}
-	return is.Started, err
+	return &anew{is.Started, ack.Sequence}, err
 }
 
 // record publishes what became of a delivery, and waits.
@@ -290,7 +291,7 @@ func (q *Queue) replay(ctx context.Context, p *post, event string, t bellhop.Tar
 	if l != nil {
 		here = l.withdraw(event)
 	}
-	started, err := q.restart(ctx, p, event, t.Provider, &was, strconv.FormatInt(time.Now().UnixNano(), 10))
+	by, err := q.restart(ctx, p, event, t.Provider, &was, strconv.FormatInt(time.Now().UnixNano(), 10))
 	if err != nil {
 		if here != nil {
 			l.putBack(here)
@@ -299,10 +300,10 @@ func (q *Queue) replay(ctx context.Context, p *post, event string, t bellhop.Tar
 	}
 	before := "" // the message that had the delivery, if it waited to be tried again or is just being delivered
 	if v.retry != nil && !v.isOver() {
-		before = v.reply
+		before = v.retry.reply
 	}
 	if l != nil {
-		if e := l.supersede(event, started); e != nil {
+		if e := l.supersede(event, by); e != nil {
 			before = e.msg.Reply()
 		}
 	}
@@ -320,19 +321,15 @@ func (q *Queue) replay(ctx context.Context, p *post, event string, t bellhop.Tar
 // waits reports whether a delivery waits that was not tried since it began.
 func (q *Queue) waits(ctx context.Context, p *post, v *view) (bool, error) {
 	if !v.isUntried() {
-		return v.retry != nil && v.reply == "" && v.dead == nil && !v.isOver(), nil
+		return v.retry != nil && v.retry.reply == "" && v.dead == nil && !v.isOver(), nil
 	}
 	subject := q.names.pointer(v.provider, v.event)
 	if v.provider == p.home {
 		subject = q.names.event(v.provider, v.event)
 	}
-	m, err := q.latest(ctx, q.names.events(), subject)
+	_, err := q.latest(ctx, q.names.events(), subject)
 	if errors.Is(err, errNone) {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	is, err := q.progress(ctx, v.provider)
-	return err == nil && (is == nil || m.Seq > is.AckFloor.Stream), err
+	return err == nil, err
 }

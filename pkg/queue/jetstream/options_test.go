@@ -122,7 +122,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		_, _ = decodePointer("p", "e", message)
 		_, _, _ = decodeDone(message)
-		_, _, _ = decodeRetry(message)
+		_, _ = decodeRetry(message)
 		_, _ = readPlace(string(message))
 	})
 }

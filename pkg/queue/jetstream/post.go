@@ -24,6 +24,7 @@ type post struct {
 	expires int64
 	chunks  int64
 	items   []*record.Event
+	done    []*stored // the records of what is done of it, if they were read
 }
 
 // encodePost encodes a post as of now. The bodies are in the message, or apart if that would be larger than limit.
@@ -220,30 +221,47 @@ func fresh(route string, accepted int64) record.Delivery {
 	return record.Delivery{Route: route, Accepted: accepted, Started: accepted, Due: accepted, Since: accepted}
 }
 
-// tagReply is what a record of kindRetry has beside the delivery: where the message is acknowledged.
-const tagReply = 64
+// Tags that a record of kindRetry has beside those of the delivery.
+const (
+	tagSeq   = 64 // the sequence of the message that has the delivery
+	tagReply = 65 // where that is acknowledged, if it was tried
+)
 
-// encodeRetry is the record of a delivery that waits, and is not as it was when it was accepted. Whoever makes it begin
-// anew acknowledges the message that it has.
-func encodeRetry(d *record.Delivery, reply string) []byte {
-	b := record.EncodeDelivery(d)
-	if reply != "" {
-		b = record.AppendField(b, tagReply, reply)
+// retry is the record of a delivery that waits, and is not as it was when it was accepted. Whoever makes it begin anew
+// acknowledges the message that it has.
+type retry struct {
+	record.Delivery
+	seq   uint64
+	reply string
+}
+
+func (r *retry) encode() []byte {
+	b := record.AppendNumber(record.EncodeDelivery(&r.Delivery), tagSeq, int64(r.seq))
+	if r.reply != "" {
+		b = record.AppendField(b, tagReply, r.reply)
 	}
 	return b
 }
 
-func decodeRetry(message []byte) (d record.Delivery, reply string, err error) {
-	if d, err = record.DecodeDelivery(message); err != nil {
-		return d, "", err
+func decodeRetry(message []byte) (*retry, error) {
+	d, err := record.DecodeDelivery(message)
+	if err != nil {
+		return nil, err
 	}
+	r := &retry{Delivery: d}
 	err = record.EachField(message[1:], func(tag uint64, v string) error {
-		if tag == tagReply {
-			reply = v
+		switch tag {
+		case tagSeq:
+			var n int64
+			err := record.Number(v, &n)
+			r.seq = uint64(n)
+			return err
+		case tagReply:
+			r.reply = v
 		}
 		return nil
 	})
-	return d, reply, err
+	return r, err
 }
 
 // What a record of kindDone begins with.

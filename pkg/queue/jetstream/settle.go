@@ -111,7 +111,7 @@ func (s *lease) Settle(ctx context.Context, err error, o bellhop.Outcome) error 
 	if before {
 		return fmt.Errorf("settling delivery %s: it is settled already", id)
 	}
-	if bellhop.IsStopping(err) && again == 0 {
+	if bellhop.IsStopping(err) && again == nil {
 		l.putBack(s.entry)
 		return nil
 	}
@@ -122,14 +122,14 @@ func (s *lease) Settle(ctx context.Context, err error, o bellhop.Outcome) error 
 	}
 
 	d, state := s.d.After(err, o, time.Now())
-	if again != 0 {
-		d.Restart(again)
+	if again != nil {
+		d.Restart(again.started)
 		state = bellhop.Waiting
 	}
 	end := q.settling.begin()
-	t := &settlement{lane: l, entry: s.entry, d: d, state: state, void: again != 0}
+	t := &settlement{lane: l, entry: s.entry, d: d, state: state, again: again}
 	t.publish()
-	if state == bellhop.Waiting && !t.void && time.Until(record.Moment(d.Due)) < q.o.ackWait && t.keep() {
+	if state == bellhop.Waiting && again == nil && time.Until(record.Moment(d.Due)) < q.o.ackWait && t.keep() {
 		go func() {
 			defer end()
 			if err := t.confirm(); err != nil {
@@ -151,7 +151,7 @@ type settlement struct {
 	entry *entry
 	d     record.Delivery
 	state bellhop.DeliveryState
-	void  bool // it was replayed: another message has the delivery, and this one is acknowledged
+	again *anew // if it was replayed: this message is acknowledged
 
 	acks acks
 	err  error // of publishing
@@ -159,12 +159,15 @@ type settlement struct {
 
 // publish sends what became of the delivery, in the order of settling.
 func (t *settlement) publish() {
-	reply := t.entry.msg.Reply()
-	if t.void {
-		reply = ""
-	}
-	kind, message := kindRetry, encodeRetry(&t.d, reply)
+	var kind string
+	var message []byte
 	switch t.state {
+	case bellhop.Waiting:
+		r := retry{t.d, t.entry.seq, t.entry.msg.Reply()}
+		if t.again != nil {
+			r.seq, r.reply = t.again.seq, ""
+		}
+		kind, message = kindRetry, r.encode()
 	case bellhop.Dead:
 		kind, message = kindDead, record.EncodeDelivery(&t.d)
 	case bellhop.Delivered:
@@ -221,17 +224,17 @@ func (t *settlement) finish(id string) {
 			return
 		}
 	}
-	if t.state == bellhop.Waiting && !t.void {
+	if t.state == bellhop.Waiting && t.again == nil {
 		if err := e.msg.NakWithDelay(time.Until(record.Moment(t.d.Due))); err != nil {
 			q.logger.Warn("handing back a delivery", "provider", t.provider, "delivery", id, "error", err)
 		}
 		t.release(e)
 		return
 	}
-	if e.retried && !t.void {
+	if e.retried && t.again == nil {
 		q.forget(context.Background(), t.provider, e.event, t.d.Started)
 	}
-	for begun := time.Now(); !t.void; {
+	for begun := time.Now(); t.again == nil; {
 		err := q.acknowledge(context.Background(), e.msg.Reply())
 		if err == nil {
 			break
@@ -252,7 +255,8 @@ func (q *Queue) acknowledge(ctx context.Context, reply string) error {
 	return err
 }
 
-// sendRecord publishes what became of a delivery. What is done ends with the history.
+// sendRecord publishes what became of a delivery. The record of what is done ends after the history, so that nobody need
+// take it away; where its event is kept for longer, sweep makes it last.
 func (q *Queue) sendRecord(kind, provider, event string, message []byte) (jetstream.PubAckFuture, error) {
 	var options []jetstream.PublishOpt
 	if kind == kindDone && q.o.RetentionAge > 0 {
@@ -266,8 +270,8 @@ func (q *Queue) sendRecord(kind, provider, event string, message []byte) (jetstr
 func (q *Queue) forget(ctx context.Context, provider, event string, started int64) {
 	m, err := q.latest(ctx, q.names.records(), q.names.delivery(kindRetry, provider, event))
 	if err == nil {
-		var d record.Delivery
-		if d, _, err = decodeRetry(m.Data); err == nil && d.Started <= started {
+		var r *retry
+		if r, err = decodeRetry(m.Data); err == nil && r.Started <= started {
 			err = q.remove(ctx, q.names.records(), m.Seq)
 		}
 	}

@@ -2,10 +2,15 @@ package jetstream
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
-	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
 // Every replica sweeps; what one has dropped, the next does not find. What is unfinished is looked at again each time.
@@ -64,11 +69,12 @@ func (q *Queue) drop(ctx context.Context, old []*stored, whole bool) (bool, erro
 	posts := make(map[uint64]*post) // of the messages that are one
 	var es []listed
 	for _, m := range old {
-		provider, isPost, event := q.names.splitMessage(m.Subject)
-		if !isPost {
-			es = append(es, listed{m.Seq, provider, &record.Event{
-				Event: bellhop.Event{ID: event}, Accepted: m.Time.UnixNano(), Targets: []bellhop.Target{{Provider: provider}},
-			}})
+		if _, isPost, _ := q.names.splitMessage(m.Subject); !isPost {
+			e, err := q.names.target(m)
+			if err != nil {
+				return false, err
+			}
+			es = append(es, e)
 			continue
 		}
 		p, err := q.names.post(m)
@@ -78,17 +84,22 @@ func (q *Queue) drop(ctx context.Context, old []*stored, whole bool) (bool, erro
 		posts[m.Seq] = p
 		es = append(es, p.listing(m.Seq)...)
 	}
-	ds, err := q.deliveries(ctx, bellhop.DeliveryFilter{}, es)
+	vs, err := q.views(ctx, "", es)
 	if err != nil {
 		return false, err
 	}
 	keep := make(map[uint64]bool)
 	for _, e := range es {
-		for _, d := range ds[e.item.Event.ID] {
-			if posts[e.seq] != nil {
-				keep[e.seq] = keep[e.seq] || d.State != bellhop.Delivered
-			} else if d.Provider == e.home {
-				keep[e.seq] = d.State == bellhop.Waiting
+		for _, v := range vs[e.item.Event.ID] {
+			d := v.show()
+			switch p := posts[e.seq]; {
+			case p == nil && v.provider == e.home:
+				keep[e.seq] = d != nil && d.State == bellhop.Waiting
+			case p != nil && v.doneIn != nil:
+				p.done = append(p.done, v.doneIn)
+			}
+			if posts[e.seq] != nil && d != nil && d.State != bellhop.Delivered {
+				keep[e.seq] = true
 			}
 		}
 	}
@@ -99,12 +110,35 @@ func (q *Queue) drop(ctx context.Context, old []*stored, whole bool) (bool, erro
 	}
 	for _, m := range old {
 		if keep[m.Seq] {
-			whole = false
-		} else if err := q.dropOne(ctx, m.Seq, posts[m.Seq]); err != nil {
+			whole, err = false, q.last(ctx, posts[m.Seq])
+		} else {
+			err = q.dropOne(ctx, m.Seq, posts[m.Seq])
+		}
+		if err != nil {
 			return false, err
 		}
 	}
 	return whole, nil
+}
+
+// ends reports whether a message has a time to live.
+func (m *stored) ends() bool { return m.Header.Get("Nats-TTL") != "" }
+
+// last makes the records of what is done of a post last as long as the post, which is kept for what is not.
+func (q *Queue) last(ctx context.Context, p *post) error {
+	if p == nil {
+		return nil
+	}
+	for _, m := range p.done {
+		if !m.ends() {
+			continue
+		}
+		_, err := q.js.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Data: m.Data}, jetstream.WithExpectLastSequencePerSubject(m.Seq))
+		if err != nil && !isConflict(err) { // a conflict: it was delivered anew
+			return fmt.Errorf("keeping what became of a delivery: %w", err)
+		}
+	}
+	return nil
 }
 
 // dropFirst deletes at once what the stream begins with, up to what is kept and to posts that are more than a message.
@@ -112,13 +146,15 @@ func (q *Queue) drop(ctx context.Context, old []*stored, whole bool) (bool, erro
 func (q *Queue) dropFirst(ctx context.Context, old []*stored, keep map[uint64]bool, posts map[uint64]*post) ([]*stored, error) {
 	n := slices.IndexFunc(old, func(m *stored) bool {
 		p := posts[m.Seq]
-		return keep[m.Seq] || p != nil && (p.chunks > 0 || len(p.items) > 1)
+		return keep[m.Seq] || p != nil && (p.chunks > 0 || len(p.items) > 1 || slices.ContainsFunc(p.done, func(m *stored) bool { return !m.ends() }))
 	})
 	if n < 0 {
 		n = len(old)
 	}
-	// The bodies of a later post may lie between.
-	chunk, err := q.next(ctx, q.names.events(), q.names.subject("chunk", anyone, anyone), 0)
+	if n == 0 {
+		return old, nil
+	}
+	chunk, err := q.firstBody(ctx, old)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +165,25 @@ func (q *Queue) dropFirst(ctx context.Context, old []*stored, keep map[uint64]bo
 		return old, nil
 	}
 	return old[n:], q.purge(ctx, q.names.events(), map[string]any{"seq": old[n-1].Seq + 1})
+}
+
+// firstBody is the first body that is kept apart, nil if there is none. It may be one of a later post that lies between
+// the old ones. Those that are as old and have no post, because their Put was cut off, are dropped.
+func (q *Queue) firstBody(ctx context.Context, old []*stored) (*stored, error) {
+	for {
+		m, err := q.next(ctx, q.names.events(), q.names.subject("chunk", anyone, anyone), 0)
+		if err != nil || m == nil || m.Seq > old[len(old)-1].Seq {
+			return m, err
+		}
+		id, _, _ := strings.Cut(strings.TrimPrefix(m.Subject, string(q.names)+".chunk."), ".")
+		event, _ := untoken(id)
+		if _, err := q.latest(ctx, q.names.events(), q.names.event(anyone, event)); !errors.Is(err, errNone) {
+			return m, err
+		}
+		if err := q.purge(ctx, q.names.events(), map[string]any{"filter": q.names.subject("chunk", event, anyone)}); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // dropOne deletes a pointer, or a post with what leads to it, its message last.
@@ -143,6 +198,13 @@ func (q *Queue) dropOne(ctx context.Context, seq uint64, p *post) error {
 		for _, id := range ids[1:] {
 			if err := q.purge(ctx, q.names.records(), map[string]any{"filter": q.names.alias(id)}); err != nil {
 				return err
+			}
+		}
+		for _, m := range p.done {
+			if !m.ends() {
+				if err := q.remove(ctx, q.names.records(), m.Seq); err != nil {
+					return err
+				}
 			}
 		}
 	}

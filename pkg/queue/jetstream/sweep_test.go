@@ -13,7 +13,7 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
 )
 
-// openOld opens a queue whose retention finds everything too old. What is done is done for longer than its record lasts.
+// openOld opens a queue whose retention finds everything too old.
 func openOld(t testing.TB, rawURL string) *Queue {
 	t.Helper()
 	return open(t, rawURL, Options{RetentionAge: time.Hour, now: func() time.Time { return time.Now().Add(3 * time.Hour) }})
@@ -44,50 +44,48 @@ func storedSubjects(t testing.TB, q *Queue) (subjects []string) {
 	}
 }
 
-// endDone takes away the record that a delivery was delivered, as its time to live does.
-func endDone(t testing.TB, q *Queue, provider, event string) {
-	t.Helper()
-	subject := q.names.delivery(kindDone, provider, event)
-	if _, err := q.latest(within(t), q.names.records(), subject); err != nil {
-		t.Fatalf("no record that it was delivered: %v", err)
-	}
-	if err := q.purge(within(t), q.names.records(), map[string]any{"filter": subject}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestForgotten: the record that a delivery was delivered ends while its event is kept, since another delivery is dead or
-// waits.
-func TestForgotten(t *testing.T) {
+// TestRecordsLast: what became of a delivery is known as long as its event is kept, since another delivery is dead or
+// waits, and goes with it.
+func TestRecordsLast(t *testing.T) {
 	t.Parallel()
-	for name, providers := range map[string][]string{"post": {"done", "kept"}, "pointer": {"kept", "done"}} {
+	for name, c := range map[string]struct {
+		providers []string
+		end       error
+		drop      bool
+	}{
+		"post": {[]string{"done", "kept"}, nil, false}, "pointer": {[]string{"kept", "done"}, nil, false}, "dropped": {[]string{"done", "kept"}, errGone, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := natstest.Serve(t).ClientURL()
-			q := openOld(t, url)
-			id := put(t, q, providers...)
-			settle(t, q, takeOf(t, q, "done", id), nil, time.Time{})
+			q := openOld(t, natstest.Serve(t).ClientURL())
+			id := put(t, q, c.providers...)
+			settle(t, q, takeOf(t, q, "done", id), c.end, time.Time{})
 			settle(t, q, takeOf(t, q, "kept", id), errGone, time.Time{})
-			endDone(t, q, "done", id)
-			for range 2 { // the pointer is there, then it is not
-				for _, f := range []bellhop.DeliveryFilter{{Event: id}, {}, {Provider: "done"}, {State: bellhop.Waiting}, {State: bellhop.Waiting, Provider: "done"}} {
-					for _, d := range page(t, q, f, 3) {
-						if d.Provider == "done" {
-							t.Errorf("%+v lists %+v", f, d)
-						}
-					}
+			if c.drop {
+				if err := q.Drop(t.Context(), bellhop.DeliveryID(id, "done")); err != nil {
+					t.Fatal(err)
 				}
-				counts(t, q, "done", 0, 0)
-				sweep(t, q)
 			}
-			if _, err := q.Event(t.Context(), id); err != nil {
-				t.Fatalf("dropped with a dead delivery: %v", err)
+			q.settling.wait(within(t))
+			records := func() []*stored {
+				found, err := q.listAll(within(t), q.names.records(), []string{q.names.delivery(kindDone, "done", anyone)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return found
 			}
-			if err := q.Close(); err != nil {
-				t.Fatal(err)
+			if ms := records(); len(ms) != 1 || !ms[0].ends() {
+				t.Fatalf("records %v, want one that ends", ms)
 			}
-			q = openOld(t, url)
-			nothing(t, q, "done")
+			sweep(t, q)
+			kept := records()
+			if len(kept) != 1 || kept[0].ends() {
+				t.Fatalf("records %v, want one that does not end", kept)
+			}
+			sweep(t, q)
+			if ms := records(); len(ms) != 1 || ms[0].Seq != kept[0].Seq {
+				t.Errorf("records %v, want %v still", ms, kept)
+			}
 			if err := q.Drop(t.Context(), bellhop.DeliveryID(id, "kept")); err != nil {
 				t.Fatal(err)
 			}
@@ -95,12 +93,49 @@ func TestForgotten(t *testing.T) {
 			if got := storedSubjects(t, q); len(got) != 0 {
 				t.Errorf("left: %v", got)
 			}
+			if ms := records(); len(ms) != 0 {
+				t.Errorf("records %v of an event that is gone", ms)
+			}
 		})
 	}
 }
 
-// TestForgottenNever: what was never tried stays, however old it is.
-func TestForgottenNever(t *testing.T) {
+// TestSweepsTheOld: what is young stays, whatever became of it.
+func TestSweepsTheOld(t *testing.T) {
+	t.Parallel()
+	q := open(t, natstest.Serve(t).ClientURL(), Options{RetentionAge: time.Hour})
+	sweep(t, q)
+	id := put(t, q, "p", "q")
+	settle(t, q, takeOf(t, q, "p", id), nil, time.Time{})
+	settle(t, q, takeOf(t, q, "q", id), nil, time.Time{})
+	sweep(t, q)
+	if _, err := q.Event(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+	if ds := page(t, q, bellhop.DeliveryFilter{Event: id}, 5); len(ds) != 2 || ds[0].State != bellhop.Delivered {
+		t.Errorf("deliveries %v", ds)
+	}
+}
+
+// TestSweepsTheCutOff: nobody tried again to send what was not acknowledged. The pointer that it lacks is not waited for.
+func TestSweepsTheCutOff(t *testing.T) {
+	t.Parallel()
+	q := openOld(t, natstest.Serve(t).ClientURL())
+	p := &bellhop.Post{Items: []bellhop.Item{to("p", "lacking")}}
+	cutOff(t, q, p)
+	id := p.Items[0].Event.ID
+	settle(t, q, takeOf(t, q, "p", id), nil, time.Time{})
+	if ds := page(t, q, bellhop.DeliveryFilter{Event: id}, 5); len(ds) != 1 || ds[0].Provider != "p" {
+		t.Errorf("deliveries %v", ds)
+	}
+	sweep(t, q)
+	if got := storedSubjects(t, q); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+// TestUntriedStays: what was never tried stays, however old it is.
+func TestUntriedStays(t *testing.T) {
 	t.Parallel()
 	q := openOld(t, natstest.Serve(t).ClientURL())
 	settle(t, q, takeOf(t, q, "p", put(t, q, "p")), nil, time.Time{}) // there is a consumer
@@ -291,4 +326,20 @@ func large(t testing.TB, q *Queue, provider string, meanwhile func()) (id string
 		t.Fatal(err)
 	}
 	return p.Items[0].Event.ID
+}
+
+// TestOrphanedChunks: the chunks of a Put that got no further go with what is older than they are.
+func TestOrphanedChunks(t *testing.T) {
+	t.Parallel()
+	q := openOld(t, natstest.Serve(t).ClientURL())
+	p := &bellhop.Post{Items: []bellhop.Item{to("p")}}
+	p.Items[0].Event.Raw = []byte(queuetest.Noise(1 << 20))
+	if _, err := q.encode(t.Context(), p, time.Now().UnixNano()); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, q, "p", 3)
+	sweep(t, q)
+	if got := storedSubjects(t, q); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
 }

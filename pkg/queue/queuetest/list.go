@@ -131,7 +131,7 @@ var listCases = []testCase{
 				}
 			}
 			for _, limit := range []int{1, 2, 5, 100} {
-				if got := r.allDeliveries(f, limit); !slices.Equal(got, want) {
+				if got := GroupedByEvent(r.allDeliveries(f, limit)); !slices.Equal(got, want) {
 					r.Errorf("filter %+v, limit %d: %v, want %v", f, limit, got, want)
 				}
 			}
@@ -408,3 +408,21 @@ var closeCases = []testCase{
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// GroupedByEvent puts the deliveries of one event, which are listed one after the other in any order, in the order of
+// their providers.
+func GroupedByEvent(ids []string) []string {
+	event := func(i int) string {
+		id, _, _ := strings.Cut(ids[i], ".")
+		return id
+	}
+	for i := 0; i < len(ids); {
+		j := i + 1
+		for j < len(ids) && event(j) == event(i) {
+			j++
+		}
+		slices.Sort(ids[i:j])
+		i = j
+	}
+	return ids
+}
