@@ -216,8 +216,7 @@ func (q *Queue) walk(ctx context.Context, from place, limit int, f func([]listed
 			low = top - size
 		}
 		var found []*stored
-		for next := low; next < top; {
-			page, more, err := q.list(ctx, q.names.events(), directRequest{Seq: next, NextFor: q.names.event(anyone, anyone), Batch: int(top - next)})
+		for page, err := range q.pages(ctx, q.names.events(), q.names.event(anyone, anyone), low-1, int(top-low)) {
 			if err != nil {
 				return fmt.Errorf("listing events: %w", err)
 			}
@@ -226,10 +225,9 @@ func (q *Queue) walk(ctx context.Context, from place, limit int, f func([]listed
 					found = append(found, m)
 				}
 			}
-			if len(page) == 0 || more == 0 || page[len(page)-1].Seq >= top {
+			if page[len(page)-1].Seq >= top-1 {
 				break
 			}
-			next = page[len(page)-1].Seq + 1
 		}
 		var es []listed
 		for _, m := range slices.Backward(found) {
@@ -453,8 +451,7 @@ func newestFirst(a, b waiting) int { return cmp.Compare(b.seq, a.seq) }
 func (q *Queue) toBeTried(ctx context.Context, provider string) ([]waiting, error) {
 	var out []waiting
 	subject := q.names.delivery(kindRetry, cmp.Or(provider, anyone), anyone)
-	for seq := uint64(1); ; {
-		page, more, err := q.list(ctx, q.names.records(), directRequest{Seq: seq, NextFor: subject, Batch: maxWindow / 4})
+	for page, err := range q.pages(ctx, q.names.records(), subject, 0, maxWindow/4) {
 		if err != nil {
 			return nil, err
 		}
@@ -474,10 +471,6 @@ func (q *Queue) toBeTried(ctx context.Context, provider string) ([]waiting, erro
 				}
 			}
 		}
-		if len(page) == 0 || more == 0 {
-			break
-		}
-		seq = page[len(page)-1].Seq + 1
 	}
 	slices.SortFunc(out, newestFirst)
 	return out, nil
@@ -513,8 +506,7 @@ func (q *Queue) untried(ctx context.Context, provider string) (floor, top uint64
 func (q *Queue) untriedBetween(ctx context.Context, provider string, low, top uint64) ([]waiting, error) {
 	subject := q.names.deliveries(cmp.Or(provider, anyone))
 	var es []listed
-	for next := low; next < top; {
-		page, more, err := q.list(ctx, q.names.events(), directRequest{Seq: next, NextFor: subject, Batch: int(top - next)})
+	for page, err := range q.pages(ctx, q.names.events(), subject, low-1, int(top-low)) {
 		if err != nil {
 			return nil, err
 		}
@@ -527,10 +519,9 @@ func (q *Queue) untriedBetween(ctx context.Context, provider string, low, top ui
 				es = append(es, e)
 			}
 		}
-		if len(page) == 0 || more == 0 {
+		if page[len(page)-1].Seq >= top-1 {
 			break
 		}
-		next = page[len(page)-1].Seq + 1
 	}
 	vs, err := q.views(ctx, provider, es)
 	if err != nil {

@@ -36,21 +36,13 @@ func (q *Queue) export(ctx context.Context, yield func(*bellhop.Stored) bool) er
 		{q.names.records(), q.names.subject("memo", anyone, anyone), exportMemos},
 		{q.names.events(), q.names.event(anyone, anyone), q.exportEvents},
 	} {
-		for seq := uint64(1); ; {
-			found, more, err := q.list(ctx, part.stream, directRequest{Seq: seq, NextFor: part.subject, Batch: window})
+		for found, err := range q.pages(ctx, part.stream, part.subject, 0, window) {
 			if err != nil {
 				return err
-			}
-			if len(found) == 0 {
-				break
 			}
 			if goOn, err := part.read(ctx, found, yield); err != nil || !goOn {
 				return err
 			}
-			if more == 0 {
-				break
-			}
-			seq = found[len(found)-1].Seq + 1
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"time"
 
@@ -156,6 +157,23 @@ func answered(m *nats.Msg) *stored {
 	s.Seq, _ = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
 	s.Time, _ = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp"))
 	return s
+}
+
+// pages yields the messages behind a sequence whose subject matches, some at a time, until there are no more.
+func (q *Queue) pages(ctx context.Context, stream, subject string, behind uint64, size int) iter.Seq2[[]*stored, error] {
+	return func(yield func([]*stored, error) bool) {
+		for {
+			page, more, err := q.list(ctx, stream, directRequest{Seq: behind + 1, NextFor: subject, Batch: size})
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if len(page) == 0 || !yield(page, nil) || more == 0 {
+				return
+			}
+			behind = page[len(page)-1].Seq
+		}
+	}
 }
 
 // listAll reads the last messages of all subjects, some at a time.

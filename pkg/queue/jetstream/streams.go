@@ -6,14 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
-
-// replayed is how long a pointer is recognised that is published again because its acknowledgement was lost.
-const replayed = 2 * time.Minute
 
 // safe is how many servers keep each message where the URL does not say, so that the loss of one loses nothing.
 const safe = 3
@@ -42,7 +38,7 @@ func (q *Queue) streams() []jetstream.StreamConfig {
 				n.subject("pause", anyone), n.subject("known", anyone), n.subject("alias", anyone), n.subject("replica", anyone), n.id(),
 			},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, Replicas: replicas,
-			MaxBytes: unbounded, MaxMsgsPerSubject: 1, Duplicates: replayed, AllowDirect: true, AllowMsgTTL: true,
+			MaxBytes: unbounded, MaxMsgsPerSubject: 1, AllowDirect: true, AllowMsgTTL: true,
 		},
 	}
 }
