@@ -76,13 +76,19 @@ func compileCondition(expr string) (*Condition, error) {
 	return &Condition{c}, nil
 }
 
+// checking guards cel.Env.Check: to hint at the right name for a misspelt one, the first check that finds one writes a
+// catalog into the environment that other checks read just then (checker.Env, as of cel-go v0.33.2).
+var checking sync.Mutex
+
 // compile compiles an expression over the named variables of env.
 func compile(expr string, env *cel.Env, variables []string) (clause, error) {
 	tree, issues := env.Parse(expr)
 	if issues.Err() != nil {
 		return clause{}, explain(expr, nil, env, variables, issues)
 	}
+	checking.Lock()
 	checked, issues := env.Check(tree)
+	checking.Unlock()
 	if issues.Err() != nil {
 		return clause{}, explain(expr, tree, env, variables, issues)
 	}

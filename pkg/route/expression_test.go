@@ -3,7 +3,9 @@ package route
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
@@ -131,5 +133,31 @@ func TestExpressionWithoutItsValues(t *testing.T) {
 		if ok, err := x.Match(values); ok || err == nil {
 			t.Errorf("%v: got %v, %v; want an error", values, ok, err)
 		}
+	}
+}
+
+// Configurations are read, checked on demand and judged at admission, all at once: of an environment that is new, the
+// first mistake must not disturb who is compiling beside it.
+func TestCompileConcurrently(t *testing.T) {
+	t.Parallel()
+	for n := range 20 {
+		name := fmt.Sprintf("claims%d", n)
+		if _, err := CompileExpression(name+".verified", name); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if _, err := CompileExpression(name+`.groups.exists(g, g == "dev")`, name); err != nil {
+					t.Error(err)
+				}
+			})
+			all.Go(func() {
+				if _, err := CompileExpression("clams.verified", name); err == nil {
+					t.Error("a misspelt name was compiled")
+				}
+			})
+		}
+		all.Wait()
 	}
 }
