@@ -2,10 +2,15 @@ package jetstream
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
+	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
 )
 
@@ -215,6 +220,77 @@ func TestReplayThroughAnother(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// arrival is a message of a delivery, as the server hands it over.
+type arrival struct {
+	jetstream.Msg // nothing else is asked of it
+	seq           uint64
+	started       int64 // when the delivery began that it stands for
+	acked         bool
+}
+
+func (a *arrival) Ack() error { a.acked = true; return nil }
+
+func (a *arrival) Subject() string { return testNames.pointer("p", "e") }
+
+func (a *arrival) Headers() nats.Header {
+	p := pointer{home: "p", post: "e", again: true, delivery: record.Delivery{Started: a.started}}
+	return p.message(a.Subject(), "p", "e", nil).Header
+}
+
+func (a *arrival) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: a.seq}, NumDelivered: 1, Timestamp: time.Unix(0, a.started)}, nil
+}
+
+const testNames names = "bellhop"
+
+// Of two messages of one delivery the one that began later counts, in whatever order they come; the other is given up,
+// unless that is what is being delivered.
+func TestReceivesTheSameDelivery(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		held bool // the message of sequence 1 is being delivered
+		come []arrival
+		left uint64 // which is left
+		void []uint64
+	}{
+		"a replay":                            {come: []arrival{{seq: 1, started: 10}, {seq: 2, started: 20}}, left: 2, void: []uint64{1}},
+		"a replay first":                      {come: []arrival{{seq: 2, started: 20}, {seq: 1, started: 10}}, left: 2, void: []uint64{1}},
+		"the same again":                      {come: []arrival{{seq: 1, started: 10}, {seq: 1, started: 10}}, left: 1},
+		"two replays of what is held":         {held: true, come: []arrival{{seq: 2, started: 20}, {seq: 3, started: 30}}, left: 3, void: []uint64{2}},
+		"two replays, the later first":        {held: true, come: []arrival{{seq: 3, started: 30}, {seq: 2, started: 20}}, left: 3, void: []uint64{2}},
+		"what is held again, before a replay": {held: true, come: []arrival{{seq: 1, started: 10}, {seq: 2, started: 20}}, left: 2},
+		"what is held again, after a replay":  {held: true, come: []arrival{{seq: 2, started: 20}, {seq: 1, started: 10}}, left: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var all lanes
+			l := all.open(&Queue{names: testNames}, "p")
+			if c.held {
+				l.held["e"] = &entry{event: "e", seq: 1}
+			}
+			for i := range c.come {
+				l.receive(&c.come[i], time.Now())
+			}
+			left, line := l.waiting["e"], 1
+			if c.held {
+				left, line = l.parked["e"], 0
+			}
+			if left == nil || left.seq != c.left || len(l.line) != line {
+				t.Fatalf("%+v is left, %d in line, want message %d", left, len(l.line), c.left)
+			}
+			var void []uint64
+			for _, m := range c.come {
+				if m.acked {
+					void = append(void, m.seq)
+				}
+			}
+			if !slices.Equal(void, c.void) {
+				t.Errorf("messages %d were given up, want %d", void, c.void)
+			}
+		})
 	}
 }
 

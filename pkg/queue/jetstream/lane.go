@@ -247,21 +247,24 @@ func (l *lane) look(ctx context.Context, e *entry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	done := false
+	found, done := e.d, false
 	for state, d := range is.records() {
 		switch {
 		case d.Started > e.d.Started: // it was replayed or retried by hand since, and has another message
 			done = true
 		case d.Started == e.d.Started:
-			e.d, done = *d, done || state != bellhop.Waiting
+			found, done = *d, done || state != bellhop.Waiting
 		case state == bellhop.Dead: // a retry that was cut off before it had taken the dead one away
 			if err := q.bury(ctx, is.dead); err != nil {
 				return false, err
 			}
 		default:
-			e.d.Log = d.Log
+			found.Log = d.Log
 		}
 	}
+	l.mu.Lock()
+	e.d = found
+	l.mu.Unlock()
 	e.retried = e.retried || is.retry != nil
 	if done { // or its acknowledgement was lost
 		if is.isOver() {
@@ -335,10 +338,17 @@ func (l *lane) supersede(event string, by *anew) *entry {
 	return e
 }
 
-func (l *lane) holds(event string) bool {
+// holding is when the delivery of an event that is held began, 0 if none is.
+func (l *lane) holding(event string) int64 {
+	if l == nil {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held[event] != nil
+	if e := l.held[event]; e != nil {
+		return e.d.Started
+	}
+	return 0
 }
 
 // drop takes an entry out of the line.
@@ -506,19 +516,28 @@ func (l *lane) receive(m jetstream.Msg, pulled time.Time) {
 	defer l.mu.Unlock()
 	l.count++
 	e.arrived = l.count
-	if _, held := l.held[event]; held {
+	held, old := l.held[event], l.waiting[event]
+	if held != nil {
+		old = l.parked[event]
+	}
+	if old != nil {
+		void := old
+		if old.d.Started > e.d.Started {
+			void = e
+		}
+		if old.seq != e.seq && (held == nil || held.seq != void.seq) {
+			void.void()
+		}
+		if void == e {
+			return
+		}
+	}
+	if held != nil {
 		l.parked[event] = e
 		return
 	}
-	if old := l.waiting[event]; old != nil {
-		if old.d.Started > e.d.Started {
-			e.void()
-			return
-		}
+	if old != nil {
 		l.drop(old)
-		if old.seq != e.seq {
-			old.void()
-		}
 	}
 	l.push(e)
 	l.changedLocked()

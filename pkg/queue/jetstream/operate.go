@@ -274,10 +274,8 @@ func (q *Queue) replay(ctx context.Context, p *post, event string, t bellhop.Tar
 		return err
 	}
 	l := q.lanes.get(t.Provider)
-	if l == nil || !l.holds(event) {
-		if waits, err := q.waits(ctx, p, v); err != nil || waits {
-			return err
-		}
+	if waits, err := q.waits(ctx, p, v, l.holding(event)); err != nil || waits {
+		return err
 	}
 	was := record.Delivery{Accepted: p.items[0].Accepted, Started: p.items[0].Accepted}
 	for _, d := range v.records() {
@@ -318,10 +316,14 @@ func (q *Queue) replay(ctx context.Context, p *post, event string, t bellhop.Tar
 	return nil
 }
 
-// waits reports whether a delivery waits that was not tried since it began.
-func (q *Queue) waits(ctx context.Context, p *post, v *view) (bool, error) {
+// waits reports whether a delivery waits that was not tried since it began. What is being delivered here began at held; 0
+// if nothing of it is.
+func (q *Queue) waits(ctx context.Context, p *post, v *view, held int64) (bool, error) {
 	if !v.isUntried() {
-		return v.retry != nil && v.retry.reply == "" && v.dead == nil && !v.isOver(), nil
+		return v.retry != nil && v.retry.reply == "" && v.retry.Started > held && v.dead == nil && !v.isOver(), nil
+	}
+	if held != 0 {
+		return false, nil
 	}
 	subject := q.names.pointer(v.provider, v.event)
 	if v.provider == p.home {

@@ -251,6 +251,23 @@ var operateCases = []testCase{
 		r.counts("p", 0, 0)
 		r.nothing("p")
 	}},
+	{"ReplayOfALeasedOneTwice", func(r *rig) {
+		for _, ended := range []error{nil, errDown, bellhop.Permanent(errDown), bellhop.ErrStopping} {
+			id := r.put("p")
+			l := r.take("p")
+			for range 2 {
+				_, err := r.Replay(r.context(), id, targets("p"))
+				r.must(err)
+				r.nothing("p")
+				r.counts("p", 1, 0)
+			}
+			r.settle(l, ended)
+			r.counts("p", 1, 0)
+			r.settle(r.takeID("p", id), nil)
+			r.counts("p", 0, 0)
+			r.nothing("p")
+		}
+	}},
 	{"ReplaySurvivesReopening", func(r *rig) {
 		id := r.put("p")
 		r.settle(r.take("p"), nil)
