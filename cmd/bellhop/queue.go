@@ -31,15 +31,15 @@ func (p *program) queueMove() *cobra.Command {
 		Use:   "move --from URL --to URL",
 		Short: "Copy all that a queue holds to another, and count it there",
 		Long: `Move copies events with their deliveries, waiting, dead and delivered, to a queue of any kind; with them
-pauses, the memory of what was sent, and the queue's own name, by which commit statuses are told from other
-installations'. Then it counts what has arrived. The queue that it was moved from is left as it is; remove
-it once bellhop serves from the other.
+pauses, the memory of what was sent, what a webhook is recognised by when its sender repeats it, and the
+queue's own name, by which commit statuses are told from other installations'. Then it counts what has
+arrived. The queue that it was moved from is left as it is; remove it once bellhop serves from the other.
 
 Stop bellhop serve first. Move refuses a queue that somebody serves from, and one to move to that has had
 events of its own. Interrupted, it goes on where it was when it is run again.
 
-What duplicates are known by stays behind: a webhook that its sender repeats after the move is delivered
-once more.`,
+A webhook that its sender repeats after the move is a duplicate, as it would have been before. From NATS, one
+is delivered once more if its event has left the history for want of room, or was not received entirely.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if p.environment != nil {

@@ -32,8 +32,8 @@ type Target struct {
 
 // Receipt says what became of a Post.
 type Receipt struct {
-	// Duplicate: the key was known; nothing was stored and IDs are the first events', none if those have left the
-	// history before the key's time was over.
+	// Duplicate: the key was known; nothing was stored and IDs are the first events'. Those may have left the history
+	// before the key's time was over; IDs may be none then.
 	Duplicate bool
 	IDs       []string
 }
@@ -88,11 +88,11 @@ type Queue interface {
 	Replicas(ctx context.Context) ([]Replica, error)
 
 	// Export yields all that the store holds: its id, the pauses, the memos, then the events in the order in which
-	// deliveries that were never tried are taken. Nobody else may change the store meanwhile. What duplicates are
-	// known by is not among it. The first error is the last that is yielded.
+	// deliveries that were never tried are taken, and behind its events each duplicate key whose time is not over. Nobody
+	// else may change the store meanwhile. The first error is the last that is yielded.
 	Export(ctx context.Context) iter.Seq2[*Stored, error]
-	// Import takes in what another store's Export yielded, in that order, and returns once it is durable. An event or
-	// a pause that is there already stays as it is, so that all may be imported again after an interruption. The id of
+	// Import takes in what another store's Export yielded, in that order, and returns once it is durable. An event, a
+	// key or a pause that is there already stays as it is, so that all may be imported again after an interruption. The id of
 	// the other is taken on by a store that holds no events, and is an error to any other but one that has it.
 	Import(ctx context.Context, parts ...*Stored) error
 
@@ -144,13 +144,25 @@ type Memo struct {
 	Expires time.Time `json:"expires"`
 }
 
-// Stored is a part of what a store holds, on its way to another: one of an id, an event, a memo, a pause.
+// DuplicateKey is what a post is recognised by when it comes again.
+type DuplicateKey struct {
+	// Key is the Post's.
+	Key string
+	// IDs are those of the post's events, at least one, which need not be stored any more.
+	IDs []string
+	// Expires is when it is forgotten.
+	Expires time.Time
+}
+
+// Stored is a part of what a store holds, on its way to another: one of an id, an event, a key, a memo, a pause.
 type Stored struct {
 	// ID is the store's.
 	ID string
 	// Event, with its Raw body, and its Deliveries, none of which is leased.
 	Event      *Event
 	Deliveries []*Delivery
+	// Key recognises what comes again, whether its events are stored or not.
+	Key *DuplicateKey
 	// Provider has the Memo, or is PausedUntil.
 	Provider    string
 	Memo        *Memo

@@ -21,13 +21,13 @@ type Counts struct {
 	Events int
 	// Deliveries are those of each provider by state.
 	Deliveries map[string]map[bellhop.DeliveryState]int
+	// Keys are the duplicate keys by the minute from which on they may be forgotten.
+	Keys map[time.Time]int
 }
 
 // Move copies what from holds to to, and counts what is there then: an error if that is not the same. Nobody may
 // serve from either, and both are best opened to Preserve. From is left as it is. After an interruption Move goes on
 // where it was; a store with events of its own is not moved to, nor one that served since it was moved to.
-//
-// What duplicates are known by stays behind: what a sender sends again once the store is moved is an event of its own.
 func Move(ctx context.Context, from, to bellhop.Queue) (Counts, error) {
 	if err := idle(ctx, from); err != nil {
 		return Counts{}, fmt.Errorf("moving from a queue: %w", err)
@@ -61,7 +61,7 @@ func verify(ctx context.Context, moved Counts, to bellhop.Queue) (err error) {
 			}
 			arrived.add(s)
 		}
-		if err = moved.compare(arrived); err == nil {
+		if err = moved.compare(arrived, time.Now()); err == nil {
 			return nil
 		}
 		select {
@@ -141,6 +141,12 @@ func copyAll(ctx context.Context, from, to bellhop.Queue) (Counts, error) {
 }
 
 func (c *Counts) add(s *bellhop.Stored) {
+	if s.Key != nil {
+		if c.Keys == nil {
+			c.Keys = make(map[time.Time]int)
+		}
+		c.Keys[s.Key.Expires.UTC().Truncate(time.Minute)]++
+	}
 	if s.Event == nil {
 		return
 	}
@@ -156,14 +162,28 @@ func (c *Counts) add(s *bellhop.Stored) {
 	}
 }
 
-// compare returns an error that names what differs.
-func (c *Counts) compare(arrived Counts) error {
+// known are the keys that are known at a time for certain, and how many there are.
+func (c *Counts) known(now time.Time) (keys map[time.Time]int, n int) {
+	keys = maps.Clone(c.Keys)
+	maps.DeleteFunc(keys, func(until time.Time, _ int) bool { return !until.After(now) })
+	for _, of := range keys {
+		n += of
+	}
+	return keys, n
+}
+
+// compare returns an error that names what differs. Keys are forgotten on the way: those count that are known now.
+func (c *Counts) compare(arrived Counts, now time.Time) error {
 	if c.Events != arrived.Events {
 		return fmt.Errorf("of %d events that were moved, %d are there", c.Events, arrived.Events)
 	}
 	same := func(a, b map[bellhop.DeliveryState]int) bool { return maps.Equal(a, b) }
 	if !maps.EqualFunc(c.Deliveries, arrived.Deliveries, same) {
 		return fmt.Errorf("deliveries that were moved: %v; that are there: %v", c.Deliveries, arrived.Deliveries)
+	}
+	want, n := c.known(now)
+	if got, m := arrived.known(now); !maps.Equal(want, got) {
+		return fmt.Errorf("of %d duplicate keys that were moved, %d are there, or not for as long", n, m)
 	}
 	return nil
 }

@@ -43,13 +43,13 @@ func opened(t *testing.T, url string) bellhop.Queue {
 	return q
 }
 
-// fill puts n events into a queue, of which each third waits, is dead, is delivered.
+// fill puts n events into a queue, of which each third waits, is dead, is delivered. Each has its number as a key.
 func fill(t *testing.T, q bellhop.Queue, n int) {
 	t.Helper()
 	for i := range n {
 		e := queuetest.NewEvent(fmt.Sprint(i))
 		to := []bellhop.Target{{Provider: [...]string{"waiting", "dead", "done"}[i%3], Route: "r"}}
-		if _, err := q.Put(t.Context(), &bellhop.Post{Items: []bellhop.Item{{Event: e, To: to}}}); err != nil {
+		if _, err := q.Put(t.Context(), &bellhop.Post{Key: fmt.Sprint(i), Window: time.Hour, Items: []bellhop.Item{{Event: e, To: to}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,6 +71,7 @@ func fill(t *testing.T, q bellhop.Queue, n int) {
 	}
 }
 
+// all are the parts of a queue, the keys, whose order among each other means nothing, in that of their names at the end.
 func all(t *testing.T, q bellhop.Queue) (parts []*bellhop.Stored) {
 	t.Helper()
 	for s, err := range q.Export(t.Context()) {
@@ -79,7 +80,35 @@ func all(t *testing.T, q bellhop.Queue) (parts []*bellhop.Stored) {
 		}
 		parts = append(parts, s)
 	}
+	name := func(s *bellhop.Stored) string {
+		if s.Key == nil {
+			return ""
+		}
+		return s.Key.Key
+	}
+	slices.SortStableFunc(parts, func(a, b *bellhop.Stored) int { return strings.Compare(name(a), name(b)) })
 	return parts
+}
+
+// repeats wants what fill put into a queue to be recognised when it comes again.
+func repeats(t *testing.T, q bellhop.Queue, n int) {
+	t.Helper()
+	for _, i := range []int{0, n / 2, n - 1} {
+		e := queuetest.NewEvent("again")
+		r, err := q.Put(t.Context(), &bellhop.Post{Key: fmt.Sprint(i), Window: time.Hour, Items: []bellhop.Item{{Event: e}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Duplicate || len(r.IDs) != 1 {
+			t.Fatalf("%+v of what came again, want a duplicate", r)
+		}
+		if first, err := q.Event(t.Context(), r.IDs[0]); err != nil || string(first.Raw) != fmt.Sprint(i) {
+			t.Errorf("a duplicate of %+v, %v, want event %d", first, err, i)
+		}
+	}
+	if r, err := q.Put(t.Context(), &bellhop.Post{Key: fmt.Sprint(n), Window: time.Hour, Items: []bellhop.Item{{Event: queuetest.NewEvent("")}}}); err != nil || r.Duplicate {
+		t.Errorf("%+v, %v of what comes first", r, err)
+	}
 }
 
 // TestMove moves between all kinds of queues.
@@ -104,6 +133,7 @@ func TestMove(t *testing.T) {
 				if diff := cmp.Diff(all(t, source), all(t, target), cmp.Comparer(bytes.Equal)); diff != "" {
 					t.Errorf("-want +got:\n%s", diff)
 				}
+				repeats(t, target, counts.Events)
 			})
 		}
 	}
@@ -155,23 +185,23 @@ func TestMoveGoesOn(t *testing.T) {
 	}
 }
 
-// lossy takes in events without some of their deliveries, or not at all.
+// lossy takes in what is left of each part, nil for nothing.
 type lossy struct {
 	bellhop.Queue
-	events bool
+	left func(*bellhop.Stored) *bellhop.Stored
 }
 
 func (q lossy) Import(ctx context.Context, parts ...*bellhop.Stored) error {
-	kept := slices.DeleteFunc(slices.Clone(parts), func(s *bellhop.Stored) bool {
-		return q.events && s.Event != nil && s.Deliveries[0].Provider == "dead"
-	})
-	for i, s := range kept {
-		if !q.events && s.Event != nil && s.Deliveries[0].Provider == "dead" {
-			kept[i] = &bellhop.Stored{Event: s.Event}
+	var kept []*bellhop.Stored
+	for _, s := range parts {
+		if s = q.left(s); s != nil {
+			kept = append(kept, s)
 		}
 	}
 	return q.Queue.Import(ctx, kept...)
 }
+
+func isDead(s *bellhop.Stored) bool { return s.Event != nil && s.Deliveries[0].Provider == "dead" }
 
 func TestMoveRefuses(t *testing.T) {
 	t.Parallel()
@@ -206,15 +236,41 @@ func TestMoveRefuses(t *testing.T) {
 			if _, err := Move(t.Context(), from, to); err != nil {
 				t.Fatal(err)
 			}
-			fill(t, to, 3)
+			repeats(t, to, 6) // and one that comes first
 			return from, to
 		}, "has served since"},
 		{"events are lost", func(_ *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
-			return from, lossy{to, true}
+			return from, lossy{to, func(s *bellhop.Stored) *bellhop.Stored {
+				if isDead(s) {
+					return nil
+				}
+				return s
+			}}
 		}, "of 6 events that were moved, 4 are there"},
 		{"deliveries are lost", func(_ *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
-			return from, lossy{to, false}
+			return from, lossy{to, func(s *bellhop.Stored) *bellhop.Stored {
+				if isDead(s) {
+					return &bellhop.Stored{Event: s.Event}
+				}
+				return s
+			}}
 		}, "deliveries that were moved: map[dead:map[dead:2]"},
+		{"keys are lost", func(_ *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
+			return from, lossy{to, func(s *bellhop.Stored) *bellhop.Stored {
+				if s.Key != nil && s.Key.Key == "1" {
+					return nil
+				}
+				return s
+			}}
+		}, "of 6 duplicate keys that were moved, 5 are there"},
+		{"keys are forgotten too early", func(_ *testing.T, from, to bellhop.Queue) (bellhop.Queue, bellhop.Queue) {
+			return from, lossy{to, func(s *bellhop.Stored) *bellhop.Stored {
+				if s.Key != nil {
+					return &bellhop.Stored{Key: &bellhop.DuplicateKey{Key: s.Key.Key, IDs: s.Key.IDs, Expires: s.Key.Expires.Add(-2 * time.Minute)}}
+				}
+				return s
+			}}
+		}, "or not for as long"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -12,7 +12,7 @@ import (
 	"github.com/bellhop-dev/bellhop/pkg/queue/internal/record"
 )
 
-// Export yields all that is stored, in the order of the keys. Events are yielded as they are read.
+// Export yields all that is stored, kind by kind. Each is yielded as it is read.
 func (q *Queue) Export(ctx context.Context) iter.Seq2[*bellhop.Stored, error] {
 	return record.Exported(func(yield func(*bellhop.Stored) bool) error { return q.export(ctx, yield) })
 }
@@ -27,7 +27,7 @@ func (q *Queue) export(ctx context.Context, yield func(*bellhop.Stored) bool) er
 		space byte
 		read  func(key, value []byte) (*bellhop.Stored, error)
 	}{
-		{spacePause, exportPause}, {spaceMemo, exportMemo}, {spaceEvent, q.exportEvent},
+		{spacePause, exportPause}, {spaceMemo, exportMemo}, {spaceEvent, q.exportEvent}, {spaceKey, q.exportKey},
 	} {
 		it, err := q.space(part.space)
 		if err != nil {
@@ -41,7 +41,7 @@ func (q *Queue) export(ctx context.Context, yield func(*bellhop.Stored) bool) er
 			if err != nil {
 				return closing(it, err)
 			}
-			more = yield(s)
+			more = s == nil || yield(s)
 		}
 		if err := closing(it, it.Error()); err != nil {
 			return err
@@ -84,6 +84,15 @@ func (q *Queue) exportEvent(key, _ []byte) (*bellhop.Stored, error) {
 		}
 	}
 	return out, nil
+}
+
+// exportKey returns nil if the key's time is over.
+func (q *Queue) exportKey(key, value []byte) (*bellhop.Stored, error) {
+	expires, ids, err := decodeKeyRecord(value)
+	if err != nil || expires <= q.now().UnixNano() {
+		return nil, err
+	}
+	return &bellhop.Stored{Key: &bellhop.DuplicateKey{Key: string(key[1:]), IDs: ids, Expires: record.Moment(expires)}}, nil
 }
 
 // Import writes the parts in one batch.
@@ -133,9 +142,22 @@ func (q *Queue) importPart(ctx context.Context, b *pebble.Batch, s *bellhop.Stor
 		return nil, remember(b, s.Provider, s.Memo)
 	case s.Event != nil:
 		return newArrival(b, s)
+	case s.Key != nil:
+		return nil, q.importKey(b, s.Key)
 	default:
 		return nil, q.Pause(ctx, s.Provider, s.PausedUntil)
 	}
+}
+
+// importKey adds a duplicate key to the batch, unless it is known.
+func (q *Queue) importKey(b *pebble.Batch, k *bellhop.DuplicateKey) error {
+	now := q.now().UnixNano()
+	known, _, err := lookUpKey(b, string(eventKey(spaceKey, k.Key)))
+	if err != nil || known > now {
+		return err
+	}
+	expires := record.Nanos(k.Expires)
+	return q.setKey(b, k.Key, appendKeyRecord(nil, expires, k.IDs), expires, now)
 }
 
 // adopt gives the store the id of another whose content it is about to hold.

@@ -90,7 +90,7 @@ func (q *Queue) claimKey(ctx context.Context, key string, now int64) (*flight, [
 			if !q.filter.mayHold(key, now) {
 				return mine, nil, nil
 			}
-			expires, ids, err := q.lookUpKey(key)
+			expires, ids, err := lookUpKey(q.db, key)
 			if err == nil && expires <= now {
 				return mine, nil, nil
 			}
@@ -112,8 +112,8 @@ func (q *Queue) claimKey(ctx context.Context, key string, now int64) (*flight, [
 }
 
 // lookUpKey reads a duplicate key; expires is 0 if there is none.
-func (q *Queue) lookUpKey(key string) (expires int64, ids []string, err error) {
-	v, closer, err := q.db.Get([]byte(key))
+func lookUpKey(from pebble.Reader, key string) (expires int64, ids []string, err error) {
+	v, closer, err := from.Get([]byte(key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return 0, nil, nil
 	}
@@ -194,15 +194,8 @@ func (q *Queue) write(p *bellhop.Post, now int64) (_ *writing, err error) {
 		}
 	}
 	if p.Key != "" && p.Window > 0 {
-		expires := now + int64(p.Window)
-		q.filter.add(string(eventKey(spaceKey, p.Key)), expires, now)
-		*buf = appendKeyRecord((*buf)[:0], expires, w.ids)
-		if err := setText(w.batch, spaceKey, p.Key, *buf, nil); err != nil {
-			return nil, err
-		}
-		op := w.batch.SetDeferred(1+timeLen+len(p.Key), 0)
-		copy(op.Key[len(appendTime(append(op.Key[:0], spaceExpiry), expires)):], p.Key)
-		if err := op.Finish(); err != nil {
+		*buf = appendKeyRecord((*buf)[:0], now+int64(p.Window), w.ids)
+		if err := q.setKey(w.batch, p.Key, *buf, now+int64(p.Window), now); err != nil {
 			return nil, err
 		}
 	}
@@ -216,6 +209,17 @@ func (q *Queue) write(p *bellhop.Post, now int64) (_ *writing, err error) {
 		}
 	}
 	return w, nil
+}
+
+// setKey sets a duplicate key's record, and when it expires.
+func (q *Queue) setKey(b *pebble.Batch, key string, record []byte, expires, now int64) error {
+	q.filter.add(string(eventKey(spaceKey, key)), expires, now)
+	if err := setText(b, spaceKey, key, record, nil); err != nil {
+		return err
+	}
+	op := b.SetDeferred(1+timeLen+len(key), 0)
+	copy(op.Key[len(appendTime(append(op.Key[:0], spaceExpiry), expires)):], key)
+	return op.Finish()
 }
 
 // setEvent sets an event's record and its body, in one value if the body is not large.

@@ -147,7 +147,7 @@ func (q *Queue) expiredRests(from, until []byte) (rests []string, next []byte, e
 
 // forgetKey deletes a duplicate key unless it was stored anew. No flight with it can begin meanwhile.
 func (q *Queue) forgetKey(key string, now int64) error {
-	expires, _, err := q.lookUpKey(key)
+	expires, _, err := lookUpKey(q.db, key)
 	if err != nil || expires == 0 || expires > now {
 		return err
 	}

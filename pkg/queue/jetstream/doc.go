@@ -9,7 +9,8 @@
 //	replicas     how many servers keep each message (what an existing stream has, else 3, or 1 where there is no
 //	             cluster); 3 survives the loss of one
 //	maxBytes     how much the events may take, such as 10GiB; a full stream refuses posts
-//	duplicates   how long the server recognises repeated posts (24h)
+//	duplicates   how long the server recognises repeated posts at least (24h); it is lengthened to the longest window
+//	             that a post asks for, where that is permitted, for what is stored from then on
 //	user         the name that goes with a password in a file
 //	password, token, nkey, creds     files that hold what proves who we are
 //	ca, cert, key                    files for TLS: who is believed, and the client's pair
@@ -33,6 +34,14 @@
 // waits again: an event is delivered one or two round trips after it came. The process that takes a post in does all of
 // that; no replica is in charge of it. If it dies between the two, the sender has had no answer, and its second try
 // completes the first.
+//
+// # Duplicates
+//
+// The server recognises message ids for one window, counted from when it stored them. A post's message says besides
+// which key it has and when that is over, which may be earlier. A key that is imported has a message of its own, by which
+// the server counts anew; the time that it says holds. If more is left of it than the server's window, that is
+// lengthened; where that is not permitted the key is forgotten too early, and what comes again is delivered again. A post
+// that was stored before posts said their keys is recognised, but its key is not exported.
 //
 // # Who delivers
 //
@@ -63,7 +72,10 @@
 //     All of it heals by itself, and so does a start without a server.
 //
 //   - History that is dropped by size before a duplicate key's time is over: the duplicate is recognised, its events are
-//     not known any more.
+//     not known any more. The server tells nobody of such a key, so that it cannot be moved elsewhere.
+//
+//   - A configuration asks for a longer window than the server has, and the stream may not be changed: the log says so
+//     once, with the command that does it. The running processes learn of it by themselves.
 //
 //   - A consumer is deleted by hand: it is made anew, and all that is stored is looked up before it would be sent.
 //

@@ -70,6 +70,7 @@ func (q *Queue) inspect(ctx context.Context) error {
 			return fmt.Errorf("stream %s: %w", name, err)
 		}
 		info := s.CachedInfo()
+		q.learn(info.Config)
 		if info.Cluster != nil && info.Cluster.Leader == "" {
 			return fmt.Errorf("stream %s has no leader", name)
 		}

@@ -661,6 +661,9 @@ func (v *view) add(kind string, m *stored) error {
 // isUntried: nothing is recorded of it.
 func (v *view) isUntried() bool { return v.retry == nil && v.done == nil && v.dead == nil }
 
+// isCutOff: its post was stored, and then the Put came to an end.
+func (v *view) isCutOff() bool { return v.isUntried() && v.from != nil && v.fresh == nil }
+
 // isOver: what it began with last is done, so that the record of its retries says nothing any more.
 func (v *view) isOver() bool {
 	return v.retry != nil && (v.done != nil && v.done.Started >= v.retry.Started || v.dead != nil && v.dead.delivery.Started >= v.retry.Started)

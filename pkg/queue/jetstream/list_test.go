@@ -215,7 +215,7 @@ func cutOff(t testing.TB, q *Queue, p *bellhop.Post) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.publish(t.Context(), m, messageID(p, 0)); err != nil {
+	if _, err := q.publish(t.Context(), m, messageID(p.Key, 0)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,6 +36,7 @@ func (q *Queue) export(ctx context.Context, yield func(*bellhop.Stored) bool) er
 		{q.names.records(), q.names.pause(anyone), exportPauses},
 		{q.names.records(), q.names.subject("memo", anyone, anyone), exportMemos},
 		{q.names.events(), q.names.event(anyone, anyone), q.exportEvents},
+		{q.names.events(), q.names.keys(), q.exportKeys},
 	} {
 		for found, err := range q.pages(ctx, part.stream, part.subject, 0, window) {
 			if err != nil {
@@ -89,6 +91,7 @@ func (q *Queue) exportEvents(ctx context.Context, found []*stored, yield func(*b
 		return false, err
 	}
 	for _, p := range posts {
+		key := p.duplicateKey(time.Now().UnixNano())
 		for _, id := range p.ids() {
 			e, err := q.unpack(ctx, p, id)
 			if err != nil {
@@ -99,16 +102,36 @@ func (q *Queue) exportEvents(ctx context.Context, found []*stored, yield func(*b
 				if d := v.show(); d != nil {
 					s.Deliveries = append(s.Deliveries, d)
 				}
+				if v.isCutOff() { // nobody would complete it elsewhere: the sender, who had no answer, begins anew
+					key = nil
+				}
 			}
 			if !yield(s) {
 				return false, nil
 			}
 		}
+		if key != nil && !yield(&bellhop.Stored{Key: key}) {
+			return false, nil
+		}
 	}
 	return true, nil
 }
 
-// Import publishes what leads to the events, then the events: where an event is, all of it is.
+func (q *Queue) exportKeys(_ context.Context, found []*stored, yield func(*bellhop.Stored) bool) (bool, error) {
+	for _, m := range found {
+		p, err := q.names.post(m)
+		if err != nil {
+			return false, err
+		}
+		if k := p.duplicateKey(time.Now().UnixNano()); k != nil && !yield(&bellhop.Stored{Key: k}) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Import publishes what leads to the events, then the events: where an event is, all of it is. Their keys come last:
+// what is recognised as a duplicate is there.
 func (q *Queue) Import(ctx context.Context, parts ...*bellhop.Stored) error {
 	if err := record.CheckStored(parts); err != nil {
 		return err
@@ -128,6 +151,7 @@ func (q *Queue) Import(ctx context.Context, parts ...*bellhop.Stored) error {
 
 func (q *Queue) importAll(ctx context.Context, parts []*bellhop.Stored) error {
 	var arrivals []*nats.Msg
+	var keys []*bellhop.DuplicateKey
 	var acks acks
 	there, err := q.areStored(ctx, parts)
 	if err != nil {
@@ -140,6 +164,8 @@ func (q *Queue) importAll(ctx context.Context, parts []*bellhop.Stored) error {
 			err = q.adopt(ctx, s.ID)
 		case s.Memo != nil:
 			err = q.remember(ctx, s.Provider, s.Memo)
+		case s.Key != nil:
+			keys = append(keys, s.Key)
 		case s.Event == nil:
 			err = q.Pause(ctx, s.Provider, s.PausedUntil)
 		default:
@@ -166,7 +192,36 @@ func (q *Queue) importAll(ctx context.Context, parts []*bellhop.Stored) error {
 			return err
 		}
 	}
-	return acks.wait(ctx)
+	if err := acks.wait(ctx); err != nil {
+		return err
+	}
+	return q.importKeys(ctx, keys)
+}
+
+// importKeys publishes the duplicate keys, all at once, of which those that are known stay as they are. They are
+// messages of their own: an imported event is one of a post that may have several, or is not stored any more. The server
+// counts its window from now on, the message says when the key's time is over.
+func (q *Queue) importKeys(ctx context.Context, keys []*bellhop.DuplicateKey) error {
+	now, errs := time.Now(), make([]error, len(keys))
+	var longest time.Duration
+	for _, k := range keys {
+		longest = max(longest, k.Expires.Sub(now))
+	}
+	const day = 24 * time.Hour // what remains grows from batch to batch
+	if longest = (longest + day - 1).Truncate(day); q.lacks(longest) {
+		q.lengthen(ctx, longest)
+	}
+	var published sync.WaitGroup
+	for i, k := range keys {
+		published.Go(func() {
+			_, err := q.claim(ctx, &nats.Msg{Subject: q.names.key(k.Key), Data: encodeKey(k)}, k.Key, now.UnixNano())
+			if !errors.Is(err, errNone) { // else the server knows it, though not by what
+				errs[i] = err
+			}
+		})
+	}
+	published.Wait()
+	return errors.Join(errs...)
 }
 
 // areStored reports of each part whether it is an event that is there. The leader is asked for all at once.

@@ -13,6 +13,7 @@ import (
 //	PREFIX_EVENTS    to.PROVIDER.event.EVENT   a post, under the id of its first event; it is the delivery to the
 //	                                           provider as well, if that is not nobody
 //	                 to.PROVIDER.again.EVENT   any other delivery: it points to the post
+//	                 to.=.key.DIGEST           a duplicate key of a post that was imported
 //	                 chunk.EVENT.N             a part of the post's bodies, where they do not fit in one message
 //	PREFIX_RECORDS   retry.PROVIDER.EVENT   a delivery that waits, and is not as it was when it was accepted
 //	                 done.PROVIDER.EVENT    a delivery that was delivered or dropped
@@ -53,6 +54,14 @@ func (n names) event(home, id string) string { return n.to(home) + ".event." + n
 
 // pointer is where a delivery is that has a message of its own.
 func (n names) pointer(provider, id string) string { return n.to(provider) + ".again." + name(id) }
+
+// key is where a duplicate key is that no post tells.
+func (n names) key(key string) string { return n.to(nobody) + ".key." + digest(key) }
+
+// keys are the subjects of all duplicate keys that no post tells.
+func (n names) keys() string { return n.to(nobody) + ".key.*" }
+
+func (n names) isKey(subject string) bool { return strings.HasPrefix(subject, n.to(nobody)+".key.") }
 
 // deliveries are the messages of all deliveries to a provider.
 func (n names) deliveries(provider string) string { return n.to(provider) + ".*.*" }

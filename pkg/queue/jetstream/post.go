@@ -15,13 +15,17 @@ const (
 	tagExpires = 1 // until when its duplicate key is remembered, nanoseconds
 	tagChunks  = 2 // how many messages hold the bodies; left out if they are in the record
 	tagItem    = 3 // an event's record
+	tagKey     = 4 // the duplicate key; older posts do not say it, and are exported without
+	tagID      = 5 // an event's id, in place of its record: the message is but a key
 )
 
 // post is the message of a Post. The bodies are in it unless they are too large.
 type post struct {
 	seq     uint64 // of the message, if it was read
 	home    string // whose delivery it is as well; nobody if of none
+	key     string
 	expires int64
+	isKey   bool // it is but the duplicate key of events that were imported, of which it has the ids
 	chunks  int64
 	items   []*record.Event
 	done    []*stored // the records of what is done of it, if they were read
@@ -33,8 +37,8 @@ func encodePost(p *bellhop.Post, now int64, limit int) (message, bodies []byte, 
 	defer record.Packs.Put(packed)
 	encode := func(inline bool) error {
 		message, bodies = []byte{record.Format1}, nil
-		if p.Key != "" && p.Window > 0 {
-			message = record.AppendNumber(message, tagExpires, now+int64(p.Window))
+		if p.Key != "" {
+			message = appendKey(message, p.Key, now+int64(p.Window))
 		}
 		for _, item := range p.Items {
 			body, plain := record.Pack(packed, item.Event.Raw)
@@ -58,6 +62,20 @@ func encodePost(p *bellhop.Post, now int64, limit int) (message, bodies []byte, 
 	return message, bodies, err
 }
 
+// appendKey appends the fields of a duplicate key.
+func appendKey(message []byte, key string, expires int64) []byte {
+	return record.AppendField(record.AppendNumber(message, tagExpires, expires), tagKey, key)
+}
+
+// encodeKey encodes a duplicate key that was imported.
+func encodeKey(k *bellhop.DuplicateKey) []byte {
+	message := appendKey([]byte{record.Format1}, k.Key, record.Nanos(k.Expires))
+	for _, id := range k.IDs {
+		message = record.AppendField(message, tagID, id)
+	}
+	return message
+}
+
 // outline is a post as far as where its events go: of the events it has the ids alone.
 func outline(p *bellhop.Post, accepted int64) *post {
 	is := &post{home: home(p), items: make([]*record.Event, len(p.Items))}
@@ -78,6 +96,11 @@ func decodePost(message []byte) (*post, error) {
 			return record.Number(v, &p.expires)
 		case tagChunks:
 			return record.Number(v, &p.chunks)
+		case tagKey:
+			p.key = v
+		case tagID:
+			p.isKey = true
+			p.items = append(p.items, &record.Event{Event: bellhop.Event{ID: v}})
 		case tagItem:
 			e, err := record.DecodeEvent([]byte(v))
 			if err != nil {
@@ -121,6 +144,14 @@ func (p *post) ids() []string {
 		ids[i] = e.Event.ID
 	}
 	return ids
+}
+
+// duplicateKey is what the post is recognised by at a time, nil if it is not, or does not say.
+func (p *post) duplicateKey(now int64) *bellhop.DuplicateKey {
+	if p.key == "" || p.expires <= now {
+		return nil
+	}
+	return &bellhop.DuplicateKey{Key: p.key, IDs: p.ids(), Expires: record.Moment(p.expires)}
 }
 
 // item is the event with an id, nil if it is not of the post.

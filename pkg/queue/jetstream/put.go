@@ -45,6 +45,7 @@ func (q *Queue) Put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, erro
 
 func (q *Queue) put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, error) {
 	now := time.Now().UnixNano()
+	p = q.recognisable(p)
 	body, err := q.encode(ctx, p, now)
 	if err != nil {
 		return bellhop.Receipt{}, err
@@ -54,53 +55,66 @@ func (q *Queue) put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, erro
 	if err != nil {
 		return bellhop.Receipt{}, unavailable(err)
 	}
-	if p.Window > q.settings.duplicates {
-		q.forgets.Do(func() {
-			q.logger.Warn("repeated deliveries are recognised for less time than the configuration asks for; add ?duplicates= to the queue's URL",
-				"recognised", q.settings.duplicates, "wanted", p.Window)
-		})
-	}
-	id := messageID(p, 0)
-	for {
-		ack, err := q.publish(ctx, message, id)
-		switch {
-		case isConflicting(err): // the same is on its way through another replica
-			if !sleep(ctx, q.o.patience/100) {
-				return bellhop.Receipt{}, unavailable(ctx.Err())
-			}
-			continue
-		case err != nil:
-			return bellhop.Receipt{}, unavailable(err)
-		case !ack.Duplicate:
-			if err := q.point(ctx, stored); err != nil {
-				return bellhop.Receipt{}, unavailable(err)
-			}
-			return bellhop.Receipt{IDs: stored.ids()}, nil
-		}
-		first, err := q.original(ctx, ack.Sequence)
-		switch {
-		case errors.Is(err, errNone): // gone from the history before its key was
-			return bellhop.Receipt{Duplicate: true}, nil
-		case err != nil:
-			return bellhop.Receipt{}, unavailable(err)
-		case now >= first.expires:
-			id = messageID(p, ack.Sequence)
-			continue
-		}
+	first, err := q.claim(ctx, message, p.Key, now)
+	switch {
+	case errors.Is(err, errNone): // gone from the history before its key was
+		return bellhop.Receipt{Duplicate: true}, nil
+	case err != nil:
+		return bellhop.Receipt{}, unavailable(err)
+	case first != nil:
 		if err := q.complete(ctx, first); err != nil {
 			return bellhop.Receipt{}, unavailable(err)
 		}
 		return bellhop.Receipt{Duplicate: true, IDs: first.ids()}, nil
 	}
+	if err := q.point(ctx, stored); err != nil {
+		return bellhop.Receipt{}, unavailable(err)
+	}
+	return bellhop.Receipt{IDs: stored.ids()}, nil
+}
+
+// recognisable is the post with the window that its key has here: none without a window, and no longer than the server's.
+func (q *Queue) recognisable(p *bellhop.Post) *bellhop.Post {
+	if p.Key == "" || p.Window <= 0 {
+		return &bellhop.Post{Items: p.Items}
+	}
+	window, known := p.Window, time.Duration(q.window.Load())
+	if q.lacks(window) {
+		q.tasks.Go(func() { q.lengthen(q.ctx, window) })
+	}
+	return &bellhop.Post{Key: p.Key, Window: min(window, known), Items: p.Items}
+}
+
+// claim publishes a message by which a key is known from now on. If the key is known already it returns the post that
+// came first, or errNone if that is gone. An empty key is never known.
+func (q *Queue) claim(ctx context.Context, m *nats.Msg, key string, now int64) (*post, error) {
+	id := messageID(key, 0)
+	for {
+		ack, err := q.publish(ctx, m, id)
+		if isConflicting(err) { // the same is on its way through another replica
+			if !sleep(ctx, q.o.patience/100) {
+				return nil, ctx.Err()
+			}
+			continue
+		}
+		if err != nil || !ack.Duplicate {
+			return nil, err
+		}
+		first, err := q.original(ctx, ack.Sequence)
+		if err != nil || now < first.expires {
+			return first, err
+		}
+		id = messageID(key, ack.Sequence)
+	}
 }
 
 // messageID is what the server recognises a repeated post by; empty if there is no key. After is the sequence of
 // the last post with the same key if its time is over.
-func messageID(p *bellhop.Post, after uint64) string {
-	if p.Key == "" || p.Window <= 0 {
+func messageID(key string, after uint64) string {
+	if key == "" {
 		return ""
 	}
-	return digest(p.Key, strconv.FormatUint(after, 10))
+	return digest(key, strconv.FormatUint(after, 10))
 }
 
 // encode makes the message of a post. Bodies that are too large for it are published before, in parts.
@@ -194,8 +208,12 @@ func (q *Queue) point(ctx context.Context, p *post) error {
 	return err
 }
 
-// complete publishes the pointers of a post whose Put did not get so far. Where any is known of, all are.
+// complete publishes the pointers of a post whose Put did not get so far. Where any is known of, all are. What leads to
+// imported events is there before their key is.
 func (q *Queue) complete(ctx context.Context, p *post) error {
+	if p.isKey {
+		return nil
+	}
 	missing := *p
 	missing.items = nil
 	for _, e := range p.items {

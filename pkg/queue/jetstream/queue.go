@@ -52,7 +52,8 @@ type Queue struct {
 	known    sync.Map // providers that are recorded as such
 	settling flights
 
-	forgets   sync.Once              // a warning that duplicates are not recognised for as long as is asked for
+	window    atomic.Int64           // for how long the server recognises duplicates, nanoseconds
+	asked     atomic.Int64           // for how long it is to, if that is being tried or was refused
 	announced atomic.Pointer[string] // the subject that tells of this process
 }
 

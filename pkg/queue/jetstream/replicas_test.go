@@ -394,7 +394,7 @@ func TestPutIsCompleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	subject := q.names.event(nobody, post.Items[0].Event.ID)
-	if _, err := q.publish(t.Context(), &nats.Msg{Subject: subject, Data: message}, messageID(post, 0)); err != nil {
+	if _, err := q.publish(t.Context(), &nats.Msg{Subject: subject, Data: message}, messageID(post.Key, 0)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

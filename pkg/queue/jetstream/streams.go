@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -76,6 +77,7 @@ func (q *Queue) ensure(ctx context.Context, want jetstream.StreamConfig) error {
 		}
 		if err == nil {
 			q.logger.Info("stream created", "stream", want.Name, "replicas", want.Replicas)
+			q.learn(want)
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // else another replica was first
@@ -106,9 +108,60 @@ func (q *Queue) ensure(ctx context.Context, want jetstream.StreamConfig) error {
 		if _, err := q.js.UpdateStream(ctx, grown); err != nil {
 			q.logger.Warn("stream is not enlarged", "stream", want.Name, "error", err,
 				"command", fmt.Sprintf("nats stream edit %s --dupe-window=%s --max-bytes=%d", want.Name, grown.Duplicates, grown.MaxBytes))
+			grown = is
 		}
 	}
+	q.learn(grown)
 	return nil
+}
+
+// learn keeps for how long the server recognises duplicates.
+func (q *Queue) learn(is jetstream.StreamConfig) {
+	if is.Name == q.names.events() {
+		q.window.Store(int64(is.Duplicates))
+	}
+}
+
+// lacks reports whether the server recognises duplicates for less time than this, and lengthen is to be called.
+func (q *Queue) lacks(window time.Duration) bool {
+	if int64(window) <= q.window.Load() {
+		return false
+	}
+	for {
+		asked := q.asked.Load()
+		if asked >= int64(window) {
+			return false
+		}
+		if q.asked.CompareAndSwap(asked, int64(window)) {
+			return true
+		}
+	}
+}
+
+// lengthen has the server recognise duplicates for so long, if it is permitted. Of two replicas that do it at once, the
+// one that asks for more finds out by inspect if the other was last, and does it again at its next post.
+func (q *Queue) lengthen(ctx context.Context, window time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
+	defer cancel()
+	s, err := q.js.Stream(ctx, q.names.events())
+	if err == nil {
+		if c := s.CachedInfo().Config; c.Duplicates < window {
+			c.Duplicates = window
+			s, err = q.js.UpdateStream(ctx, c)
+		}
+	}
+	if q.ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		q.logger.Warn("repeated deliveries are recognised for less time than the configuration asks for", "error", q.explained(err),
+			"recognised", time.Duration(q.window.Load()), "wanted", window,
+			"command", fmt.Sprintf("nats stream edit %s --dupe-window=%s", q.names.events(), window))
+		return
+	}
+	q.learn(s.CachedInfo().Config)
+	q.asked.Store(0)
+	q.logger.Info("repeated deliveries are recognised for longer", "recognised", time.Duration(q.window.Load()))
 }
 
 // difference are the flags of `nats stream edit` that make a stream what it must be.

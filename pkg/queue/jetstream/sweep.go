@@ -63,12 +63,21 @@ func (q *Queue) retained(maxBytes int64) int64 {
 	return limit
 }
 
-// drop deletes posts and pointers of which nothing is unfinished. whole: the stream begins with them. It reports whether
-// it begins with what follows them now.
+// drop deletes posts and pointers of which nothing is unfinished, and keys whose time is over. whole: the stream begins
+// with them. It reports whether it begins with what follows them now.
 func (q *Queue) drop(ctx context.Context, old []*stored, whole bool) (bool, error) {
 	posts := make(map[uint64]*post) // of the messages that are one
+	keep := make(map[uint64]bool)
 	var es []listed
 	for _, m := range old {
+		if q.names.isKey(m.Subject) {
+			p, err := q.names.post(m)
+			if err != nil {
+				return false, err
+			}
+			keep[m.Seq] = p.expires > q.o.now().UnixNano()
+			continue
+		}
 		if _, isPost, _ := q.names.splitMessage(m.Subject); !isPost {
 			e, err := q.names.target(m)
 			if err != nil {
@@ -88,7 +97,6 @@ func (q *Queue) drop(ctx context.Context, old []*stored, whole bool) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	keep := make(map[uint64]bool)
 	for _, e := range es {
 		for _, v := range vs[e.item.Event.ID] {
 			d := v.show()

@@ -32,6 +32,12 @@ var moveCases = []testCase{
 			{Event: e, Deliveries: []*bellhop.Delivery{&other}},
 			{Event: e, Deliveries: []*bellhop.Delivery{&unknown}},
 			{Event: e, Deliveries: []*bellhop.Delivery{&nameless}},
+			{Event: e, Key: &bellhop.DuplicateKey{Key: "key", IDs: []string{e.ID}, Expires: at.Add(time.Hour)}},
+			{Key: &bellhop.DuplicateKey{IDs: []string{e.ID}, Expires: at.Add(time.Hour)}},
+			{Key: &bellhop.DuplicateKey{Key: strings.Repeat("k", 5000), IDs: []string{e.ID}, Expires: at.Add(time.Hour)}},
+			{Key: &bellhop.DuplicateKey{Key: "key", Expires: at.Add(time.Hour)}},
+			{Key: &bellhop.DuplicateKey{Key: "key", IDs: []string{e.ID, "a.b"}, Expires: at.Add(time.Hour)}},
+			{Key: &bellhop.DuplicateKey{Key: "key", IDs: []string{e.ID}}},
 		} {
 			// What is right beside it is not taken in either.
 			if err := r.Import(r.context(), &bellhop.Stored{Event: NewEvent("")}, &s); err == nil {
@@ -160,6 +166,110 @@ var moveCases = []testCase{
 		r.must(r.Import(r.context(), parts...))
 		r.holds(parts)
 	}},
+	{"KeysThatNobodyKnows", func(r *rig) {
+		r.putKey("", time.Hour)
+		r.putKey("no window", 0)
+		r.putKey("over", time.Nanosecond)
+		r.putKey("known", time.Hour)
+		target := r.other()
+		target.must(target.Import(r.context(), r.export()...))
+		if got := keys(target.export()); len(got) != 1 || got[0].Key.Key != "known" {
+			r.Errorf("keys %+v", got)
+		}
+		for _, key := range []string{"", "no window", "over", "know", "known/2"} {
+			if got := target.putKey(key, time.Hour); got.Duplicate {
+				r.Errorf("key %q: %+v, and nobody knows it", key, got)
+			}
+		}
+	}},
+	{"KeyWhoseTimeIsOver", func(r *rig) {
+		key := &bellhop.DuplicateKey{Key: "key", IDs: []string{NewID()}, Expires: time.Now()}
+		r.must(r.Import(r.context(), &bellhop.Stored{Key: key}))
+		first := r.putKey("key", time.Hour)
+		if first.Duplicate {
+			r.Error("a key was known beyond its window")
+		}
+		if again := r.putKey("key", time.Hour); !again.Duplicate || !slices.Equal(again.IDs, first.IDs) {
+			r.Errorf("got %+v, want a duplicate of %v", again, first.IDs)
+		}
+	}},
+	{"KeyThatIsThereStays", func(r *rig) {
+		first := r.putKey("put", time.Hour)
+		imported := bellhop.DuplicateKey{Key: "imported", IDs: []string{NewID()}, Expires: time.Now().Add(time.Hour)}
+		for _, key := range []bellhop.DuplicateKey{
+			imported,
+			{Key: "imported", IDs: []string{NewID()}, Expires: time.Now().Add(2 * time.Hour)},
+			{Key: "put", IDs: []string{NewID()}, Expires: time.Now().Add(2 * time.Hour)},
+		} {
+			r.must(r.Import(r.context(), &bellhop.Stored{Key: &key}))
+		}
+		for key, want := range map[string][]string{"put": first.IDs, "imported": imported.IDs} {
+			if got := r.putKey(key, time.Hour); !got.Duplicate || !slices.Equal(got.IDs, want) {
+				r.Errorf("key %s: %+v, want a duplicate of %v", key, got, want)
+			}
+		}
+		if got := keys(r.export()); len(got) != 2 || !got[0].Key.Expires.Equal(imported.Expires) {
+			r.Errorf("keys %+v", got)
+		}
+	}},
+	{"KeysAreKnown", func(r *rig) {
+		first := r.putKey("key", time.Hour)
+		awkward := r.putKey("a\x00b\xff", 48*time.Hour)
+		from := r
+		for range 2 { // to another store, and on from there
+			target := r.other()
+			parts := from.export()
+			target.must(target.Import(r.context(), parts...))
+			target.must(target.Import(r.context(), parts...))
+			target.holds(parts)
+			for range 2 {
+				for key, want := range map[string][]string{"key": first.IDs, "a\x00b\xff": awkward.IDs} {
+					if got := target.putKey(key, time.Hour); !got.Duplicate || !slices.Equal(got.IDs, want) {
+						r.Errorf("key %q: %+v, want a duplicate of %v", key, got, want)
+					}
+				}
+				target.reopen()
+			}
+			target.counts("p", 4, 0)
+			from = target
+		}
+	}},
+	{"KeyOfAnEventThatIsGone", func(r *rig) {
+		first := r.putKey("key", time.Hour)
+		parts := r.export()
+		target := r.other()
+		target.must(target.Import(r.context(), keys(parts)...))
+		if got := target.putKey("key", time.Hour); !got.Duplicate || !slices.Equal(got.IDs, first.IDs) {
+			r.Errorf("got %+v, want a duplicate of %v", got, first.IDs)
+		}
+		target.counts("p", 0, 0)
+		for _, id := range first.IDs {
+			target.stored(id, false)
+		}
+		target.must(target.Import(r.context(), parts...)) // it was not gone, just late
+		target.holds(parts)
+	}},
+	{"KeysComeBehindTheirEvents", func(r *rig) {
+		r.putKey("a", time.Hour)
+		r.putKey("b", time.Hour)
+		there, known := make(map[string]bool), 0
+		for _, s := range r.export() {
+			switch {
+			case s.Event != nil:
+				there[s.Event.ID] = true
+			case s.Key != nil:
+				known++
+				for _, id := range s.Key.IDs {
+					if !there[id] {
+						r.Errorf("key %s comes before its event %s", s.Key.Key, id)
+					}
+				}
+			}
+		}
+		if known != 2 {
+			r.Errorf("%d keys, want 2", known)
+		}
+	}},
 	{"HistoryGoesInItsTime", func(r *rig) {
 		done, dead, waiting := r.put("p"), r.put("p"), r.put("w")
 		r.settle(r.takeID("p", done), nil)
@@ -212,6 +322,7 @@ func (r *rig) fill() {
 	put(FullEvent(), "p", "q")
 	put(&bellhop.Event{ID: NewID(), Time: time.Now(), Raw: []byte(Noise(3 << 20))}, "p")
 	put(NewEvent("nobody's"))
+	r.putKey("key", time.Hour)
 	r.settle(r.take("q"), errDown, bellhop.Outcome{Due: time.Now().Add(time.Hour)})
 	put(NewEvent("retried at once"), "q")
 	r.settle(r.take("q"), bellhop.RetryAfter(time.Hour, errDown))
@@ -263,13 +374,21 @@ func events(parts []*bellhop.Stored) []*bellhop.Stored {
 	return slices.DeleteFunc(slices.Clone(parts), func(s *bellhop.Stored) bool { return !isEvent(s) })
 }
 
+// keys are the parts that are duplicate keys, in an order that is the same for all stores.
+func keys(parts []*bellhop.Stored) []*bellhop.Stored {
+	return slices.DeleteFunc(settings(parts), func(s *bellhop.Stored) bool { return s.Key == nil })
+}
+
 // settings are the parts other than events, in an order that is the same for all stores.
 func settings(parts []*bellhop.Stored) []*bellhop.Stored {
 	out := slices.DeleteFunc(slices.Clone(parts), isEvent)
 	slices.SortFunc(out, func(a, b *bellhop.Stored) int {
 		key := func(s *bellhop.Stored) string {
-			if s.Memo != nil {
+			switch {
+			case s.Memo != nil:
 				return s.Memo.Key
+			case s.Key != nil:
+				return s.Key.Key
 			}
 			return ""
 		}

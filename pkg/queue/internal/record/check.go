@@ -46,18 +46,20 @@ func CheckStored(parts []*bellhop.Stored) error {
 
 func checkStored(s *bellhop.Stored) error {
 	kinds := 0
-	for _, is := range [...]bool{s.ID != "", s.Event != nil, s.Memo != nil, !s.PausedUntil.IsZero()} {
+	for _, is := range [...]bool{s.ID != "", s.Event != nil, s.Key != nil, s.Memo != nil, !s.PausedUntil.IsZero()} {
 		if is {
 			kinds++
 		}
 	}
 	switch {
 	case kinds != 1:
-		return fmt.Errorf("importing: a part of a store must be one of an id, an event, a memo, a pause; it is %d of them", kinds)
+		return fmt.Errorf("importing: a part of a store must be one of an id, an event, a key, a memo, a pause; it is %d of them", kinds)
 	case len(s.ID) > MaxName:
 		return fmt.Errorf("importing: the store's id has %d bytes, at most %d are taken", len(s.ID), MaxName)
 	case s.Memo != nil:
 		return CheckMemo(s.Provider, s.Memo.Key)
+	case s.Key != nil:
+		return checkKey(s.Key)
 	case s.Event == nil && s.ID == "":
 		return CheckProvider(s.Provider)
 	case s.Event == nil:
@@ -76,6 +78,18 @@ func checkStored(s *bellhop.Stored) error {
 	}
 	if err := CheckTargets(TargetsOf(s)); err != nil {
 		return fmt.Errorf("importing event %s: %w", s.Event.ID, err)
+	}
+	return nil
+}
+
+func checkKey(k *bellhop.DuplicateKey) error {
+	if k.Key == "" || len(k.Key) > MaxName || k.Expires.IsZero() || len(k.IDs) == 0 {
+		return fmt.Errorf("importing duplicate key %.40q: it must have 1 to %d bytes, a time when it is forgotten, and events", k.Key, MaxName)
+	}
+	for _, id := range k.IDs {
+		if err := CheckEventID(id); err != nil {
+			return fmt.Errorf("importing duplicate key %.40q: %w", k.Key, err)
+		}
 	}
 	return nil
 }
