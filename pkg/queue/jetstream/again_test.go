@@ -310,9 +310,7 @@ func TestReplayThroughAnotherWhileDelivered(t *testing.T) {
 				t.Fatal(err)
 			}
 			settle(t, a, l, err, time.Now().Add(time.Hour))
-			if s, err := b.Stats(t.Context(), "p"); err != nil || s.Depth != 1 {
-				t.Fatalf("%+v, %v, want depth 1", s, err)
-			}
+			counts(t, b, "p", 1, 0)
 			if ds := page(t, b, bellhop.DeliveryFilter{Event: id}, 1); len(ds) != 1 || ds[0].State != bellhop.Waiting {
 				t.Errorf("listed as %+v, want one that waits", ds)
 			}
@@ -324,4 +322,37 @@ func TestReplayThroughAnotherWhileDelivered(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReplayThroughAnotherTwice replays what the other replica is just trying again, and again once that is recorded: the
+// first replay waits then, and the second leaves it alone.
+func TestReplayThroughAnotherTwice(t *testing.T) {
+	t.Parallel()
+	url := natstest.Serve(t).ClientURL()
+	a, b := open(t, url, Options{}), open(t, url, Options{})
+	id := put(t, a, "p")
+	settle(t, a, takeOf(t, a, "p", id), errDown, time.Time{})
+	l := takeOf(t, a, "p", id)
+	replay := func() {
+		t.Helper()
+		if _, err := b.Replay(t.Context(), id, []bellhop.Target{{Provider: "p"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replay()
+	settle(t, a, l, errDown, time.Now().Add(time.Hour))
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	replay()
+	counts(t, b, "p", 1, 0)
+	l = takeOf(t, b, "p", id)
+	if d := l.Delivery(); d.Attempts != 0 {
+		t.Errorf("delivery %+v", d)
+	}
+	replay() // this one comes after what is being delivered
+	settle(t, b, l, nil, time.Time{})
+	settle(t, b, takeOf(t, b, "p", id), nil, time.Time{})
+	nothing(t, b, "p")
+	counts(t, b, "p", 0, 0)
 }

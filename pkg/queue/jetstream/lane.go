@@ -267,8 +267,8 @@ func (l *lane) look(ctx context.Context, e *entry) (bool, error) {
 	l.mu.Unlock()
 	e.retried = e.retried || is.retry != nil
 	if done { // or its acknowledgement was lost
-		if is.isOver() {
-			q.forget(ctx, l.provider, e.event, is.retry.Started)
+		if is.retry != nil {
+			q.tidy(ctx, l.provider, e.event)
 		}
 		if err := q.acknowledge(ctx, e.msg.Reply()); err != nil {
 			return false, err

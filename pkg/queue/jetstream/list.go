@@ -631,6 +631,7 @@ type view struct {
 	from            *listed          // where it is a target
 	fresh           *record.Delivery // how it began there
 	retry           *retry
+	retryIn         uint64 // the record of that
 	done            *record.Delivery
 	delivered       bool    // done, and not dropped
 	doneIn          *stored // the record of that
@@ -644,6 +645,7 @@ func (v *view) add(kind string, m *stored) error {
 	switch kind {
 	case kindRetry:
 		v.retry, err = decodeRetry(m.Data)
+		v.retryIn = m.Seq
 	case kindDone:
 		var state byte
 		state, d, err = decodeDone(m.Data)

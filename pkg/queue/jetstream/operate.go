@@ -183,11 +183,8 @@ func (q *Queue) restart(ctx context.Context, p *post, event, provider string, wa
 	if err := q.record(ctx, kindRetry, provider, event, r.encode()); err != nil {
 		return nil, err
 	}
-	now, err := q.lookUp(ctx, provider, event)
-	if err == nil && now.isOver() { // it was delivered before it was recorded
-		q.forget(ctx, provider, event, now.retry.Started)
-	}
-	return &anew{is.Started, ack.Sequence}, err
+	q.tidy(ctx, provider, event) // it may be delivered already
+	return &anew{is.Started, ack.Sequence}, nil
 }
 
 // record publishes what became of a delivery, and waits.
@@ -241,7 +238,8 @@ func (q *Queue) eachDead(ctx context.Context, doing string, ids []string, do fun
 }
 
 // Replay delivers a stored event again. What waits and was not tried since it began is left as it is; what this replica
-// is just delivering is delivered once more after that; all else begins anew.
+// is just delivering is delivered once more after that; all else begins anew, and may come once before that if another
+// replica is just delivering it or about to.
 func (q *Queue) Replay(ctx context.Context, eventID string, to []bellhop.Target) ([]string, error) {
 	if err := record.CheckEventID(eventID); err != nil {
 		return nil, fmt.Errorf("replaying: %w: %w", err, bellhop.ErrNotFound)
@@ -310,28 +308,33 @@ func (q *Queue) replay(ctx context.Context, p *post, event string, t bellhop.Tar
 			q.logger.Debug("giving up a delivery for its replay", "provider", t.Provider, "event", event, "error", err) // it comes again, and is void
 		}
 	}
-	if v.dead != nil {
-		return q.bury(ctx, v.dead)
-	}
 	return nil
 }
 
 // waits reports whether a delivery waits that was not tried since it began. What is being delivered here began at held; 0
 // if nothing of it is.
 func (q *Queue) waits(ctx context.Context, p *post, v *view, held int64) (bool, error) {
-	if !v.isUntried() {
-		return v.retry != nil && v.retry.reply == "" && v.retry.Started > held && v.dead == nil && !v.isOver(), nil
-	}
-	if held != 0 {
+	subject, tried := q.names.pointer(v.provider, v.event), uint64(0)
+	switch {
+	case v.isUntried():
+		if held != 0 {
+			return false, nil
+		}
+		if v.provider == p.home {
+			subject = q.names.event(v.provider, v.event)
+		}
+	case v.retry == nil || v.dead != nil || v.isOver():
 		return false, nil
+	case v.retry.reply == "":
+		return v.retry.Started > held, nil
+	case v.retry.Started < held:
+		return false, nil
+	default: // who was trying it when it began anew has written over the record of that, but there is another message
+		tried = v.retry.seq
 	}
-	subject := q.names.pointer(v.provider, v.event)
-	if v.provider == p.home {
-		subject = q.names.event(v.provider, v.event)
-	}
-	_, err := q.latest(ctx, q.names.events(), subject)
+	m, err := q.latest(ctx, q.names.events(), subject)
 	if errors.Is(err, errNone) {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil && m.Seq > tried, err
 }

@@ -102,6 +102,9 @@ func (q *Queue) Pause(ctx context.Context, provider string, until time.Time) err
 	defer q.end()
 	subject, ns := q.names.pause(provider), record.Nanos(until)
 	for {
+		if err := q.lookUpPause(ctx, provider); err != nil { // another replica may have lifted it just now
+			return fmt.Errorf("pausing %s: %w", provider, err)
+		}
 		now := q.pauses.get(provider)
 		if ns != 0 && ns <= now.until {
 			return nil
@@ -113,9 +116,6 @@ func (q *Queue) Pause(ctx context.Context, provider string, until time.Time) err
 			return nil
 		}
 		if !isConflict(err) {
-			return fmt.Errorf("pausing %s: %w", provider, err)
-		}
-		if err := q.lookUpPause(ctx, provider); err != nil {
 			return fmt.Errorf("pausing %s: %w", provider, err)
 		}
 	}

@@ -343,6 +343,35 @@ func TestPauseHoldsForAll(t *testing.T) {
 	}
 }
 
+// TestPauseAfterAnotherLiftedOne pauses through a replica that has not heard yet that a longer pause was lifted.
+func TestPauseAfterAnotherLiftedOne(t *testing.T) {
+	t.Parallel()
+	url := natstest.Serve(t).ClientURL()
+	a, b := open(t, url, Options{}), open(t, url, Options{})
+	pause := func(q *Queue, until time.Time) {
+		t.Helper()
+		if err := q.Pause(t.Context(), "p", until); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pause(b, time.Now().Add(time.Hour))
+	before := b.pauses.get("p")
+	pause(a, time.Time{})
+	for ctx := within(t); b.pauses.get("p").until != 0; {
+		if _, err := b.Stats(ctx, "p"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.pauses.mu.Lock()
+	b.pauses.m["p"] = before
+	b.pauses.mu.Unlock()
+	until := time.Now().Add(time.Minute)
+	pause(b, until)
+	if s, err := b.Stats(t.Context(), "p"); err != nil || !s.PausedUntil.Equal(until) {
+		t.Errorf("paused until %v, %v, want %v", s.PausedUntil, err, until)
+	}
+}
+
 // TestDuplicateOfAnother: whichever replica gets the same delivery again, it is recognised.
 func TestDuplicateOfAnother(t *testing.T) {
 	t.Parallel()

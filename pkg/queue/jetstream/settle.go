@@ -231,8 +231,8 @@ func (t *settlement) finish(id string) {
 		t.release(e)
 		return
 	}
-	if e.retried && t.again == nil {
-		q.forget(context.Background(), t.provider, e.event, t.d.Started)
+	if (e.retried || t.state == bellhop.Dead) && t.again == nil {
+		q.tidy(context.Background(), t.provider, e.event)
 	}
 	for begun := time.Now(); t.again == nil; {
 		err := q.acknowledge(context.Background(), e.msg.Reply())
@@ -265,18 +265,20 @@ func (q *Queue) sendRecord(kind, provider, event string, message []byte) (jetstr
 	return q.js.PublishMsgAsync(&nats.Msg{Subject: q.names.delivery(kind, provider, event), Data: message}, options...)
 }
 
-// forget takes away the record of a delivery's retries when it waits no more, unless it began anew since: another replica
-// may have replayed it. One that is left over says nothing beside the record of what became of it.
-func (q *Queue) forget(ctx context.Context, provider, event string, started int64) {
-	m, err := q.latest(ctx, q.names.records(), q.names.delivery(kindRetry, provider, event))
-	if err == nil {
-		var r *retry
-		if r, err = decodeRetry(m.Data); err == nil && r.Started <= started {
-			err = q.remove(ctx, q.names.records(), m.Seq)
-		}
+// tidy takes away the record of a delivery that a later one has made void: that of its retries once it waits no more, the
+// dead one once it began anew. All who write one of them do so after that, since another replica may write the other.
+// A dead one that is left over goes when the delivery is taken; that of retries says nothing beside what became of it.
+func (q *Queue) tidy(ctx context.Context, provider, event string) {
+	v, err := q.lookUp(ctx, provider, event)
+	switch {
+	case err != nil || v.retry == nil:
+	case v.isOver():
+		err = q.remove(ctx, q.names.records(), v.retryIn)
+	case v.dead != nil:
+		err = q.bury(ctx, v.dead)
 	}
-	if err != nil && !errors.Is(err, errNone) {
-		q.logger.Debug("forgetting the retries of a delivery", "provider", provider, "event", event, "error", err)
+	if err != nil {
+		q.logger.Debug("tidying the records of a delivery", "provider", provider, "event", event, "error", err)
 	}
 }
 

@@ -32,6 +32,13 @@ type Retainer interface {
 	Expire(t testing.TB, q bellhop.Queue)
 }
 
+// Mortal is an Engine whose open queues can be killed.
+type Mortal interface {
+	Engine
+	// Kill cuts a queue off from its store for good, as the end of its process would. It is closed after that.
+	Kill(t testing.TB, q bellhop.Queue)
+}
+
 // patience bounds every wait; it is only ever used up by a failing test.
 const patience = 30 * time.Second
 
@@ -61,19 +68,23 @@ func Run(t *testing.T, engine func(t *testing.T) Engine) {
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
-			for _, c := range group.cases {
-				t.Run(c.name, func(t *testing.T) {
-					t.Parallel()
-					r := &rig{T: t, engine: engine(t), another: engine}
-					r.Queue = r.engine.Open(t)
-					t.Cleanup(func() {
-						if err := r.Close(); err != nil {
-							t.Errorf("closing: %v", err)
-						}
-					})
-					c.run(r)
-				})
-			}
+			runCases(t, engine, group.cases)
+		})
+	}
+}
+
+func runCases(t *testing.T, engine func(t *testing.T) Engine, cases []testCase) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := &rig{T: t, engine: engine(t), another: engine}
+			r.Queue = r.engine.Open(t)
+			t.Cleanup(func() {
+				if err := r.Close(); err != nil {
+					t.Errorf("closing: %v", err)
+				}
+			})
+			c.run(r)
 		})
 	}
 }
