@@ -14,7 +14,7 @@ import (
 
 // brisk is timing for tests.
 var brisk = timing{
-	ackWait: 2 * time.Second, pinned: 3 * time.Second, pull: 250 * time.Millisecond,
+	ackWait: 2 * time.Second, pinned: 3 * time.Second, pull: 250 * time.Millisecond, quiet: 100 * time.Millisecond,
 	idle: 5 * time.Second, gone: time.Second, patience: 5 * time.Second,
 	look: 100 * time.Millisecond, sweep: time.Hour, start: 5 * time.Second,
 }

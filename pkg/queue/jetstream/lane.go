@@ -463,7 +463,7 @@ func (l *lane) fetch(c jetstream.Consumer, room int) error {
 	for more := true; more; {
 		var quiet <-chan time.Time
 		if l.isGathering() {
-			quiet = time.After(l.q.o.pull / 15)
+			quiet = time.After(l.q.o.quiet)
 		}
 		select {
 		case m, ok := <-batch.Messages():

@@ -298,15 +298,21 @@ func (q *Queue) replay(ctx context.Context, p *post, event string, t bellhop.Tar
 	if v.retry != nil && !v.isOver() {
 		before = v.retry.reply
 	}
+	if here != nil {
+		before = here.msg.Reply()
+	}
 	if l != nil {
 		if e := l.supersede(event, by); e != nil {
 			before = e.msg.Reply()
 		}
 	}
-	if before != "" {
+	switch {
+	case before != "":
 		if err := q.acknowledge(ctx, before); err != nil {
 			q.logger.Debug("giving up a delivery for its replay", "provider", t.Provider, "event", event, "error", err) // it comes again, and is void
 		}
+	case v.retry != nil && !v.isOver(): // imported, and nobody was ever given it
+		return q.remove(ctx, q.names.events(), v.retry.seq)
 	}
 	return nil
 }
@@ -325,7 +331,7 @@ func (q *Queue) waits(ctx context.Context, p *post, v *view, held int64) (bool, 
 		}
 	case v.retry == nil || v.dead != nil || v.isOver():
 		return false, nil
-	case v.retry.reply == "":
+	case v.retry.reply == "" && v.retry.Untried():
 		return v.retry.Started > held, nil
 	case v.retry.Started < held:
 		return false, nil

@@ -50,6 +50,8 @@ type timing struct {
 	pinned time.Duration
 	// pull is how long a pull waits, and how often signs of life are given.
 	pull time.Duration
+	// quiet is how long nothing of what comes back to a new owner must come for all of it to be here; it is less than pull.
+	quiet time.Duration
 	// idle and gone are how long a provider without takers stays ours: when its takers may be back, and when
 	// they were sent away.
 	idle, gone time.Duration
@@ -62,7 +64,7 @@ type timing struct {
 }
 
 var standard = timing{
-	ackWait: 6 * time.Second, pinned: 9 * time.Second, pull: 1500 * time.Millisecond,
+	ackWait: 6 * time.Second, pinned: 9 * time.Second, pull: 1500 * time.Millisecond, quiet: 100 * time.Millisecond,
 	idle: 45 * time.Second, gone: 2 * time.Second, patience: 5 * time.Second,
 	look: time.Second, sweep: time.Minute, start: 5 * time.Second,
 }

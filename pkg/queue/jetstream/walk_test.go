@@ -12,7 +12,7 @@ import (
 // hasty is timing with which a provider goes from one replica to another whenever nobody takes its deliveries.
 var hasty = func() timing {
 	t := brisk
-	t.idle, t.gone, t.pull = 50*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond
+	t.idle, t.gone, t.pull, t.quiet = 50*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond, 5*time.Millisecond
 	return t
 }()
 

@@ -131,6 +131,28 @@ var moveCases = []testCase{
 		target.counts("p", 0, 0)
 		target.counts("dead", 0, 0)
 	}},
+	{"ReplayOfWhatIsToBeTriedAgain", func(r *rig) {
+		id := r.put("p")
+		r.settle(r.take("p"), errDown, bellhop.Outcome{Due: time.Now().Add(time.Hour)})
+		parts := r.export()
+		for _, asked := range []bool{false, true} {
+			target := r.other()
+			target.must(target.Import(r.context(), parts...))
+			if asked {
+				target.nothing("p")
+			}
+			_, err := target.Replay(r.context(), id, targets("p"))
+			target.must(err)
+			target.counts("p", 1, 0)
+			l := target.takeID("p", id)
+			if d := l.Delivery(); d.Attempts != 0 {
+				r.Errorf("delivery %+v", d)
+			}
+			target.settle(l, nil)
+			target.counts("p", 0, 0)
+			target.nothing("p")
+		}
+	}},
 	{"AgainAfterAnInterruption", func(r *rig) {
 		r.fill()
 		parts := r.export()

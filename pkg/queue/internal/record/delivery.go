@@ -76,8 +76,11 @@ func Hidden(d *bellhop.Delivery) Delivery {
 
 // Fresh reports whether a waiting delivery is as it was when it was accepted.
 func (d *Delivery) Fresh() bool {
-	return d.Started == d.Accepted && d.Due == d.Accepted && d.Since == d.Accepted && d.Attempts == 0 && len(d.Log) == 0
+	return d.Started == d.Accepted && d.Since == d.Accepted && d.Untried() && len(d.Log) == 0
 }
+
+// Untried reports whether a delivery that waits was not tried since it began.
+func (d *Delivery) Untried() bool { return d.Attempts == 0 && d.Due == d.Started }
 
 // Show is the delivery as the vocabulary has it.
 func (d *Delivery) Show(state bellhop.DeliveryState, event, provider string) *bellhop.Delivery {
