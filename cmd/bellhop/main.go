@@ -28,11 +28,21 @@ const (
 )
 
 func main() {
-	// The first signal asks the command to stop in order. The second finds no handler any more, and ends the
-	// process at once.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, catalog.All(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(untilSignal(), catalog.All(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// untilSignal ends with the first signal, which asks the command to stop in order. The second ends the process at once:
+// it finds no handler any more, and the context ends only when that is so.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx
 }
 
 // errTold is returned by commands that have said on their own what is wrong.
