@@ -48,7 +48,7 @@ func (s *sent) confirm(ctx context.Context, a *api, wait time.Duration) (string,
 // stored waits until the event is in the queue.
 func stored(ctx context.Context, a *api, id string, wait time.Duration) (string, error) {
 	var e bellhop.Event
-	found, err := within(ctx, wait, func(ctx context.Context) (bool, error) {
+	found, err := within(ctx, wait, func() (bool, error) {
 		err := a.get(ctx, "/api/v1/events/"+url.PathEscape(id), nil, &e)
 		// A replica may learn of it later, and an engine may be away for a moment.
 		if r, ok := errors.AsType[*refusal](err); ok && (r.status == http.StatusNotFound || r.status == http.StatusServiceUnavailable) {
@@ -84,7 +84,7 @@ func (s *sent) remembered(ctx context.Context, a *api, result string, wait time.
 		Bytes      int    `json:"bytes"`
 	}
 	var r request
-	found, err := within(ctx, wait, func(ctx context.Context) (bool, error) {
+	found, err := within(ctx, wait, func() (bool, error) {
 		var l list[request]
 		if err := a.get(ctx, "/api/v1/requests", url.Values{"limit": {"1000"}}, &l); err != nil {
 			return false, err
@@ -108,20 +108,22 @@ func (s *sent) remembered(ctx context.Context, a *api, result string, wait time.
 	return fmt.Sprintf("%s at %s (%s), no event", result, r.Endpoint, r.Reason), nil
 }
 
-// within asks again and again until something is found, asking fails, or the time is over.
-func within(ctx context.Context, wait time.Duration, ask func(context.Context) (found bool, err error)) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+// within asks again and again until something is found, asking fails, or the time is over. A question that was put in
+// time gets its answer: what is slow is not taken for what is not there.
+func within(ctx context.Context, wait time.Duration, ask func() (found bool, err error)) (bool, error) {
+	over := time.After(wait)
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()
 	for {
-		if found, err := ask(ctx); found || err != nil {
+		if found, err := ask(); found || err != nil {
 			return found, err
 		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
+		case <-over:
 			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
 		}
 	}
 }
