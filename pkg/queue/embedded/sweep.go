@@ -54,7 +54,7 @@ func (q *Queue) sweep() error {
 		return err
 	}
 	q.history.sealOld(now)
-	if err := q.recordSegments(); err != nil {
+	if err := q.recordSealed(); err != nil {
 		return err
 	}
 	for _, s := range q.history.unmeasured(now) {
@@ -85,7 +85,15 @@ func (q *Queue) stopping() bool {
 	}
 }
 
+// recordSegments records what was sealed since the last time. It waits for a sweep, which may drop that just now.
 func (q *Queue) recordSegments() error {
+	q.sweeping.Lock()
+	defer q.sweeping.Unlock()
+	return q.recordSealed()
+}
+
+// recordSealed is recordSegments for who holds q.sweeping.
+func (q *Queue) recordSealed() error {
 	keys, values := q.history.unrecorded()
 	if len(keys) == 0 {
 		return nil
