@@ -67,7 +67,7 @@ func TestScripts(t *testing.T) {
 }
 
 // patience bounds every wait; what is waited for takes milliseconds.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 type stageKey struct{}
 

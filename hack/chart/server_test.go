@@ -183,7 +183,7 @@ func TestCan(t *testing.T) {
 		}
 		// The authorizer learns of a Role a moment after it is made.
 		for access := range may {
-			if err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+			if err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 				return can(ctx, access[0], access[1], access[2])
 			}); err != nil {
 				t.Errorf("%s: may not %s %s in %s: %v", name, access[1], access[2], access[0], err)

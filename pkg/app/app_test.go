@@ -104,15 +104,19 @@ type process struct {
 	client   *http.Client
 }
 
-// files writes files below dir.
+// files writes files below dir, each in one piece: a disk that is busy would have a reload see one empty.
 func files(t *testing.T, dir string, content map[string]string) {
 	t.Helper()
+	draft := filepath.Join(t.TempDir(), "draft")
 	for name, text := range content {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(draft, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(draft, path); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -57,6 +57,7 @@ webhooks:
   admissionReviewVersions: [v1]
   sideEffects: None
   failurePolicy: Fail
+  timeoutSeconds: 30
   clientConfig: {url: "https://%s/validate", caBundle: %s}
   objectSelector: {matchLabels: {bellhop.dev/config: "true"}}
   rules:

@@ -147,12 +147,17 @@ func await(t *testing.T, what string, done func() bool) {
 	}
 }
 
+// write makes or replaces a file in one piece, so that a reload never sees it empty.
 func write(t *testing.T, path string, content []byte) {
 	t.Helper()
+	draft := filepath.Join(t.TempDir(), "draft")
+	if err := os.WriteFile(draft, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, content, 0o600); err != nil {
+	if err := os.Rename(draft, path); err != nil {
 		t.Fatal(err)
 	}
 }

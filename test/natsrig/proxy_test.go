@@ -68,7 +68,7 @@ func write(t *testing.T, conn net.Conn, s string) {
 // read wants exactly this.
 func read(t *testing.T, conn net.Conn, want string) {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
 		t.Fatalf("read %q, %v; want %q", got, err, want)
@@ -77,7 +77,7 @@ func read(t *testing.T, conn net.Conn, want string) {
 
 func readReset(t *testing.T, conn net.Conn) {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read: %v", err)
 	}

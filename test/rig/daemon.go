@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -84,15 +88,36 @@ func FreeAddress() (string, error) {
 	return addresses[0], nil
 }
 
-// FreeAddresses are n of them. One after the other, the same could be found twice.
+// The ports of FreeAddresses. The kernel gives none of them to those who ask for any port, as whole test suites do beside
+// this one: a port of its own choice may be somebody else's before the program listens there, or while it is down.
+//
+// https://docs.kernel.org/networking/ip-sysctl.html (ip_local_port_range)
+const (
+	lowestPort = 10_000
+	ports      = 20_000
+)
+
+// Ports are tried in turn from a random one on, so that no process finds one twice, and hardly two the same.
+var (
+	firstTry = rand.Uint32N(ports)
+	tries    atomic.Uint32
+)
+
+// FreeAddresses are n of them, found by no other call in this process.
 func FreeAddresses(n int) (addresses []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range ports {
+		if len(addresses) == n {
+			return addresses, nil
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowestPort+(firstTry+tries.Add(1))%ports))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = l.Close() }() // nobody ever came
 		addresses = append(addresses, l.Addr().String())
+		_ = l.Close() // nobody ever came
 	}
-	return addresses, nil
+	return nil, errors.New("looking for a free port: none is left")
 }

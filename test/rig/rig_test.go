@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,7 +161,7 @@ func TestLoadGoesToTheNextReplica(t *testing.T) {
 		Hooks: []*Hook{hook}, Hosts: []string{away.host, nobody, there.host}, Connections: 1, Count: 10, For: time.Minute,
 		Persist: true, Pause: time.Millisecond,
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // it would try for ever
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // it would try for ever
 	defer cancel()
 	result, err := l.Run(ctx)
 	if err != nil {
@@ -318,6 +320,36 @@ func TestDeliveryOf(t *testing.T) {
 		if n, ok := DeliveryOf([]byte(body)); ok {
 			t.Errorf("%s is delivery %d", body, n)
 		}
+	}
+}
+
+// TestFreeAddresses: no port is found twice, and none is one that the kernel may give to somebody else.
+func TestFreeAddresses(t *testing.T) {
+	t.Parallel()
+	var lowest int // of the kernel's
+	limits, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		t.Skip(err)
+	}
+	if _, err := fmt.Sscan(string(limits), &lowest); err != nil || lowest < lowestPort+ports {
+		t.Skipf("the kernel's ports begin at %d here", lowest)
+	}
+	found := map[string]bool{}
+	for range 50 {
+		addresses, err := FreeAddresses(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, address := range addresses {
+			port, err := strconv.Atoi(strings.TrimPrefix(address, "127.0.0.1:"))
+			if err != nil || port >= lowest || found[address] {
+				t.Errorf("found %s, %v", address, err)
+			}
+			found[address] = true
+		}
+	}
+	if len(found) != 100 {
+		t.Errorf("%d addresses, want 100", len(found))
 	}
 }
 

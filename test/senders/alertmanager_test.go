@@ -123,7 +123,7 @@ func ask(t *testing.T, method, url string, body []byte) (status int, err error) 
 		return 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	client := http.Client{Timeout: 10 * time.Second}
+	client := http.Client{Timeout: patience}
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, err

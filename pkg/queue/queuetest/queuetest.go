@@ -40,7 +40,7 @@ type Mortal interface {
 }
 
 // patience bounds every wait; it is only ever used up by a failing test.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // soon is a due time that tests wait for.
 const soon = 40 * time.Millisecond

@@ -111,8 +111,6 @@ var takeCases = []testCase{
 		a, b := r.takeID("p", first), r.takeID("p", second)
 		r.settle(a, errDown, bellhop.Outcome{Started: now, Due: now.Add(2 * soon)})
 		r.settle(b, errDown, bellhop.Outcome{Started: now, Due: now.Add(soon)})
-		third := r.put("p")
-		r.settle(r.takeID("p", third), nil)
 		r.settle(r.takeID("p", second), nil)
 		if time.Now().Before(now.Add(soon)) {
 			r.Fatal("taken before it was due")
@@ -121,6 +119,12 @@ var takeCases = []testCase{
 		if time.Now().Before(now.Add(2 * soon)) {
 			r.Fatal("taken before it was due")
 		}
+	}},
+	{"FreshBeforeWhatIsNotDue", func(r *rig) {
+		r.put("p")
+		r.settle(r.take("p"), errDown, bellhop.Outcome{Due: time.Now().Add(time.Hour)})
+		r.settle(r.takeID("p", r.put("p")), nil)
+		r.nothing("p")
 	}},
 	{"OverdueBeforeFresh", func(r *rig) {
 		first := r.put("p")
@@ -211,6 +215,7 @@ var takeCases = []testCase{
 		case <-finished:
 		case <-time.After(patience):
 			cancel()
+			<-finished
 			r.Fatalf("%d of %d events were seen", len(seen), events)
 		}
 		r.counts("p", 0, 0)
