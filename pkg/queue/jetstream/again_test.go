@@ -233,6 +233,8 @@ type arrival struct {
 
 func (a *arrival) Ack() error { a.acked = true; return nil }
 
+func (a *arrival) InProgress() error { return nil }
+
 func (a *arrival) Subject() string { return testNames.pointer("p", "e") }
 
 func (a *arrival) Headers() nats.Header {

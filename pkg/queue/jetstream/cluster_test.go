@@ -153,3 +153,49 @@ func TestLeadersChange(t *testing.T) {
 		t.Errorf("%d lost, %d twice, %d acknowledged", lost, twice, len(acknowledged))
 	}
 }
+
+// TestBacklogAtLeaderChange: what is handed out long after it was stored stays with whoever has it when the leader of the
+// consumer changes.
+func TestBacklogAtLeaderChange(t *testing.T) {
+	t.Parallel()
+	_, clusterURL := serveCluster(t)
+	calm := brisk
+	calm.start = patience
+	a, b := open(t, clusterURL, Options{timing: calm}), open(t, clusterURL, Options{timing: calm})
+	var held []bellhop.Lease
+	const backlog = 5
+	for range backlog {
+		put(t, a, "p")
+	}
+	<-time.After(calm.ackWait)
+	for range backlog {
+		held = append(held, take(t, a, "p"))
+	}
+	if _, err := a.nc.RequestWithContext(within(t), "$JS.API.CONSUMER.LEADER.STEPDOWN."+a.names.events()+".p", nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	k := newTakers()
+	k.start(ctx, "a", a, "p")
+	k.start(ctx, "b", b, "p")
+	fresh := put(t, b, "p")
+	k.wait(t, 1)
+	for _, l := range held {
+		if err := l.Settle(t.Context(), nil, bellhop.Outcome{}); err != nil {
+			t.Error(err)
+		}
+	}
+	c, err := b.js.Consumer(within(t), b.names.events(), consumer("p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.CachedInfo().NumRedelivered; n > 0 {
+		t.Errorf("%d of what is held were delivered again", n)
+	}
+	cancel()
+	k.wg.Wait()
+	if len(k.order) != 1 || k.order[0] != fresh {
+		t.Errorf("%d were handed out again", len(k.order)-1)
+	}
+}

@@ -65,8 +65,11 @@
 //
 //   - A replica is cut off: it hands out nothing that may be another's. What it was sending it records when it is back.
 //
-//   - A leader changes: publishing waits or is tried again under the same message id; another replica may own a provider
-//     after that.
+//   - A leader changes, by a fault or as NATS is upgraded: what gets no answer is tried again, a post under the same message
+//     id. Another replica may own a provider after that: leaders do not tell each other of pins, nor when a delivery was
+//     handed out, but when it was stored. So what was stored some seconds before gets a sign of life at once, or the next
+//     leader would hand it out again; where one does, the next owner waits a moment before it looks it up. What was handed
+//     out in the very moment of the change, and takes longer to send than that, may be sent twice.
 //
 //   - No quorum, no room, no server: Put says ErrUnavailable, quickly once it is known; Healthy says why; deliveries stop.
 //     All of it heals by itself, and so does a start without a server.

@@ -107,6 +107,7 @@ type lane struct {
 	pin     string    // our pin, if we have one
 	checked bool      // the provider's pause was looked up under this pin
 	gathers bool      // what comes back to us under a new pin is still coming
+	void    time.Time // when we learned that pins are void; the loop's alone
 	since   uint64    // what was stored up to then may have been delivered under another consumer; the loop's alone
 }
 
@@ -167,6 +168,7 @@ func (l *lane) enter() {
 	if !l.running {
 		l.running = true
 		l.q.tasks.Go(l.run)
+		l.q.tasks.Go(l.live)
 	}
 }
 
@@ -373,15 +375,17 @@ func (l *lane) changedLocked() {
 	l.change = make(chan struct{})
 }
 
-// run fetches deliveries and gives signs of life of those we have, until the queue is closed.
+// live gives signs of life of what we have, until the queue is closed, whatever the pulls wait for.
+func (l *lane) live() {
+	for sleep(l.q.ctx, l.q.o.pull) {
+		l.showLife(time.Now())
+	}
+}
+
+// run fetches deliveries, until the queue is closed.
 func (l *lane) run() {
 	var c jetstream.Consumer
-	var alive time.Time // the last sign of life
 	for l.q.ctx.Err() == nil {
-		if now := time.Now(); now.Sub(alive) >= l.q.o.pull {
-			alive = now
-			l.showLife(now)
-		}
 		l.own(l.pin) // only this goroutine sets it
 		room, change, wait := l.room()
 		if room == 0 {
@@ -405,6 +409,7 @@ func (l *lane) run() {
 		if err != nil && l.q.ctx.Err() == nil {
 			if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
 				c = nil
+				l.unpinned() // leaders do not tell each other of pins
 			}
 			l.q.logger.Debug("fetching deliveries", "provider", l.provider, "error", err)
 			sleep(l.q.ctx, l.q.o.pull/4)
@@ -424,7 +429,7 @@ func (l *lane) room() (n int, change chan struct{}, wait time.Duration) {
 	defer l.mu.Unlock()
 	now := time.Now()
 	if pause := time.Duration(l.q.pauses.get(l.provider).until - now.UnixNano()); pause > 2*l.q.o.pull {
-		return 0, l.change, min(pause-l.q.o.pull, l.busy())
+		return 0, l.change, pause - l.q.o.pull
 	}
 	if l.takers == 0 && len(l.held) == 0 {
 		patience := l.q.o.idle
@@ -443,14 +448,6 @@ func (l *lane) room() (n int, change chan struct{}, wait time.Duration) {
 	}
 	// One at least, since a pull keeps the pin.
 	return max(1, prefetch-(len(l.line)-retries)), l.change, 0
-}
-
-// busy is how long nothing need be done: signs of life are due if deliveries are held.
-func (l *lane) busy() time.Duration {
-	if len(l.held) > 0 {
-		return l.q.o.pull
-	}
-	return time.Hour
 }
 
 // fetch makes one pull.
@@ -474,15 +471,30 @@ func (l *lane) fetch(c jetstream.Consumer, room int) error {
 			l.gathered()
 		}
 	}
-	err = batch.Error()
-	if errors.Is(err, jetstream.ErrPinIDMismatch) { // another replica has the provider now
-		l.mu.Lock()
-		l.pin, l.checked, l.gathers = "", false, false
-		l.mu.Unlock()
+	switch err = batch.Error(); {
+	case errors.Is(err, jetstream.ErrPinIDMismatch): // another replica has the provider now
+		l.unpinned()
 		l.yield()
 		return nil
+	case errors.Is(err, jetstream.ErrConsumerLeadershipChanged): // the new leader says so, and pins who pulls first
+		l.unpinned()
+		return nil
+	case err == nil && l.pin == "": // another has had the provider all the while
+		l.yield()
 	}
 	return err
+}
+
+// unpinned hands nothing out any more. What we have we may be asked for again, by the next pin, but another may have
+// delivered it by then.
+func (l *lane) unpinned() {
+	l.void = time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pin, l.checked, l.gathers = "", false, false
+	for _, e := range l.line {
+		e.looked = false
+	}
 }
 
 // receive lines up a delivery that a pull of some time ago brought.
@@ -505,6 +517,11 @@ func (l *lane) receive(m jetstream.Msg, pulled time.Time) {
 		looked: meta.NumDelivered == 1 && !p.again && meta.Sequence.Stream > l.since,
 	}
 	e.due = meta.Timestamp.UnixNano()
+	if time.Since(meta.Timestamp) > l.q.o.ackWait-2*l.q.o.pull {
+		// The leader tells the others when it was stored, not when it was delivered: whoever leads next, before the first
+		// sign of life, would give it to another at once.
+		_ = m.InProgress() // or the next sign of life tells
+	}
 	switch gathering := l.isGathering(); {
 	case meta.NumDelivered > 1 && !gathering:
 		e.due = l.place(e)
@@ -577,6 +594,10 @@ func (l *lane) gathered() {
 	l.mu.Lock()
 	back := slices.DeleteFunc(slices.Clone(l.line), func(e *entry) bool { return e.looked })
 	l.mu.Unlock()
+	if len(back) > 0 {
+		// Whoever was sending it when the pins became void has a moment to record it.
+		sleep(l.q.ctx, time.Until(l.void.Add(l.q.o.pull/3)))
+	}
 	places := make([]int64, len(back))
 	var wg sync.WaitGroup
 	hands := make(chan struct{}, 16)
@@ -641,12 +662,16 @@ func (l *lane) yield() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), l.q.o.patience)
 	defer cancel()
-	if s, err := l.q.js.Stream(ctx, l.q.names.events()); err == nil && pin != "" {
-		if err := s.UnpinConsumer(ctx, consumer(l.provider), group); err != nil {
-			l.q.logger.Debug("letting go of a provider", "provider", l.provider, "error", err)
-		}
-	} else {
+	if pin == "" {
 		_ = l.q.nc.FlushWithContext(ctx) // or they come back by themselves
+		return
+	}
+	s, err := l.q.js.Stream(ctx, l.q.names.events())
+	if err == nil {
+		err = s.UnpinConsumer(ctx, consumer(l.provider), group)
+	}
+	if err != nil {
+		l.q.logger.Debug("letting go of a provider", "provider", l.provider, "error", err)
 	}
 }
 

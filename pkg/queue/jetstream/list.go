@@ -95,9 +95,7 @@ func (q *Queue) stored(ctx context.Context, home, id string) (*post, error) {
 
 // any reads the last message of a subject from any server, or if that does not have it, from the leader.
 func (q *Queue) any(ctx context.Context, stream, subject string) (*stored, error) {
-	within, cancel := context.WithTimeout(ctx, q.o.patience)
-	defer cancel()
-	m, err := q.nc.RequestWithContext(within, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
+	m, err := q.request(ctx, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
 	if err == nil && m.Header.Get("Status") == "" {
 		return answered(m), nil
 	}

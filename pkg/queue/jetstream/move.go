@@ -214,7 +214,11 @@ func (q *Queue) importKeys(ctx context.Context, keys []*bellhop.DuplicateKey) er
 	var published sync.WaitGroup
 	for i, k := range keys {
 		published.Go(func() {
-			_, err := q.claim(ctx, &nats.Msg{Subject: q.names.key(k.Key), Data: encodeKey(k)}, k.Key, now.UnixNano())
+			is := &post{isKey: true}
+			for _, id := range k.IDs {
+				is.items = append(is.items, &record.Event{Event: bellhop.Event{ID: id}, Accepted: now.UnixNano()})
+			}
+			_, err := q.claim(ctx, &nats.Msg{Subject: q.names.key(k.Key), Data: encodeKey(k)}, k.Key, is)
 			if !errors.Is(err, errNone) { // else the server knows it, though not by what
 				errs[i] = err
 			}

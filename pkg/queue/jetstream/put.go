@@ -18,8 +18,9 @@ import (
 // headroom is what a message needs of the server's largest payload beside its content.
 const headroom = 1 << 10
 
-// Put publishes the post, and once the quorum has it, a pointer for each delivery that the post itself is not. An error
-// does not say that nothing is stored: the second Put of a post with a key completes the first.
+// Put publishes the post, and once the quorum has it, a pointer for each delivery that the post itself is not. What gets no
+// answer, since a leader or a server went, is published again. An error does not say that nothing is stored: the second
+// Put of a post with a key completes the first.
 func (q *Queue) Put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, error) {
 	if err := record.CheckPost(p); err != nil {
 		return bellhop.Receipt{}, err
@@ -31,21 +32,31 @@ func (q *Queue) Put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, erro
 		return bellhop.Receipt{}, unavailable(err)
 	}
 	defer q.end()
-	if err := q.Healthy(); err != nil {
-		return bellhop.Receipt{}, unavailable(err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
 	defer cancel()
-	receipt, err := q.put(ctx, p)
+	p, now := q.recognisable(p), time.Now().UnixNano()
+	receipt, err := q.put(ctx, p, now)
+	for q.mayPass(err) && sleep(ctx, q.o.patience/100) {
+		receipt, err = q.put(ctx, p, now)
+	}
 	if err != nil {
 		return bellhop.Receipt{}, fmt.Errorf("storing a post: %w", err)
 	}
 	return receipt, nil
 }
 
-func (q *Queue) put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, error) {
-	now := time.Now().UnixNano()
-	p = q.recognisable(p)
+// mayPass reports whether an error of put may be over in a moment: nothing is known to be wrong for longer.
+func (q *Queue) mayPass(err error) bool {
+	return errors.Is(err, bellhop.ErrUnavailable) && !bellhop.IsStopping(err) && !isFull(err) && q.trouble.Load() == nil
+}
+
+// put tries to store a post as of now. It does not wait for an answer as long as Put does.
+func (q *Queue) put(ctx context.Context, p *bellhop.Post, now int64) (bellhop.Receipt, error) {
+	if err := q.Healthy(); err != nil {
+		return bellhop.Receipt{}, unavailable(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.o.patience/4)
+	defer cancel()
 	body, err := q.encode(ctx, p, now)
 	if err != nil {
 		return bellhop.Receipt{}, err
@@ -55,22 +66,30 @@ func (q *Queue) put(ctx context.Context, p *bellhop.Post) (bellhop.Receipt, erro
 	if err != nil {
 		return bellhop.Receipt{}, unavailable(err)
 	}
-	first, err := q.claim(ctx, message, p.Key, now)
+	first, err := q.claim(ctx, message, p.Key, stored)
 	switch {
 	case errors.Is(err, errNone): // gone from the history before its key was
 		return bellhop.Receipt{Duplicate: true}, nil
 	case err != nil:
 		return bellhop.Receipt{}, unavailable(err)
-	case first != nil:
-		if err := q.complete(ctx, first); err != nil {
-			return bellhop.Receipt{}, unavailable(err)
-		}
-		return bellhop.Receipt{Duplicate: true, IDs: first.ids()}, nil
+	case first == nil:
+		err = q.point(ctx, stored)
+	default:
+		err = q.complete(ctx, first)
 	}
-	if err := q.point(ctx, stored); err != nil {
+	if err != nil {
 		return bellhop.Receipt{}, unavailable(err)
 	}
-	return bellhop.Receipt{IDs: stored.ids()}, nil
+	if first == nil || first.is(stored) {
+		return bellhop.Receipt{IDs: stored.ids()}, nil
+	}
+	return bellhop.Receipt{Duplicate: true, IDs: first.ids()}, nil
+}
+
+// is reports whether two posts are the same, put at the same time: one of them is a second try of the other.
+func (p *post) is(another *post) bool {
+	a, b := p.items[0], another.items[0]
+	return a.Event.ID == b.Event.ID && a.Accepted == b.Accepted
 }
 
 // recognisable is the post with the window that its key has here: none without a window, and no longer than the server's.
@@ -85,10 +104,15 @@ func (q *Queue) recognisable(p *bellhop.Post) *bellhop.Post {
 	return &bellhop.Post{Key: p.Key, Window: min(window, known), Items: p.Items}
 }
 
-// claim publishes a message by which a key is known from now on. If the key is known already it returns the post that
-// came first, or errNone if that is gone. An empty key is never known.
-func (q *Queue) claim(ctx context.Context, m *nats.Msg, key string, now int64) (*post, error) {
+// claim publishes the message of a post, by which its key is known from now on. If it is known already, claim returns the
+// post that came first, which may be an earlier try of this one, or errNone if that is gone. Without a key only such a try
+// is known.
+func (q *Queue) claim(ctx context.Context, m *nats.Msg, key string, p *post) (*post, error) {
+	now := p.items[0].Accepted
 	id := messageID(key, 0)
+	if id == "" {
+		id = digest(p.items[0].Event.ID, strconv.FormatInt(now, 10))
+	}
 	for {
 		ack, err := q.publish(ctx, m, id)
 		if isConflicting(err) { // the same is on its way through another replica
@@ -101,7 +125,7 @@ func (q *Queue) claim(ctx context.Context, m *nats.Msg, key string, now int64) (
 			return nil, err
 		}
 		first, err := q.original(ctx, ack.Sequence)
-		if err != nil || now < first.expires {
+		if err != nil || first.is(p) || now < first.expires {
 			return first, err
 		}
 		id = messageID(key, ack.Sequence)

@@ -72,13 +72,26 @@ func (q *Queue) call(ctx context.Context, name string, request, answer any) erro
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
-	defer cancel()
-	m, err := q.nc.RequestWithContext(ctx, "$JS.API."+name, body)
+	m, err := q.request(ctx, "$JS.API."+name, body)
 	if err != nil {
 		return err
 	}
 	return json.Unmarshal(m.Data, answer)
+}
+
+// request makes a request that does no harm when it is repeated: one that was on its way to a server, or to a leader, that
+// went just then is never answered.
+func (q *Queue) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
+	defer cancel()
+	for wait := q.o.patience / 8; ; wait *= 2 { // or a slow server would never be waited for
+		try, cancel := context.WithTimeout(ctx, wait)
+		m, err := q.nc.RequestWithContext(try, subject, body)
+		cancel()
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return m, err
+		}
+	}
 }
 
 func (q *Queue) ask(ctx context.Context, stream string, request map[string]any) (*stored, error) {
@@ -200,9 +213,7 @@ func (q *Queue) next(ctx context.Context, stream, subject string, behind uint64)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
-	defer cancel()
-	m, err := q.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, body)
+	m, err := q.request(ctx, "$JS.API.DIRECT.GET."+stream, body)
 	if err != nil {
 		return nil, fmt.Errorf("reading from stream %s: %w", stream, err)
 	}

@@ -521,3 +521,160 @@ func TestStaleIsNotTaken(t *testing.T) {
 		}
 	}
 }
+
+// TestPutIsTriedAgain: a post was stored, and whoever stored it went before the answer. It is no duplicate of itself.
+func TestPutIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, key string }{{"with a key", "k"}, {"without", ""}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			hasty := brisk
+			hasty.patience, hasty.look = 2*time.Second, time.Hour
+			q := open(t, natstest.Serve(t).ClientURL(), Options{timing: hasty})
+			put(t, q, "p", "q") // from here on both are known
+			s, err := q.js.Stream(t.Context(), q.names.events())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := q.js.DeleteStream(t.Context(), q.names.events()); err != nil {
+				t.Fatal(err)
+			}
+			silent, err := q.nc.SubscribeSync(q.names.subject("to", anyone, anyone, anyone))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tried := make(chan error, 1)
+			go func() {
+				m, err := silent.NextMsgWithContext(t.Context())
+				if err == nil {
+					_, err = q.js.CreateStream(t.Context(), s.CachedInfo().Config)
+				}
+				if err == nil {
+					m.Reply = ""
+					_, err = q.js.PublishMsg(t.Context(), m)
+				}
+				tried <- err
+			}()
+			post := &bellhop.Post{Key: tc.key, Window: time.Hour, Items: []bellhop.Item{to("p", "q")}}
+			receipt, err := q.Put(t.Context(), post)
+			if err != nil || receipt.Duplicate {
+				t.Errorf("%+v, %v", receipt, err)
+			}
+			if err := <-tried; err != nil {
+				t.Fatal(err)
+			}
+			for _, provider := range []string{"p", "q"} {
+				if s, err := q.Stats(t.Context(), provider); err != nil || s.Depth != 1 {
+					t.Errorf("%s: %+v, %v, want depth 1", provider, s, err)
+				}
+			}
+		})
+	}
+}
+
+// TestEventIsWaitedFor: the server that hands a delivery out may be ahead of the one that is asked for the event.
+func TestEventIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	q := open(t, natstest.Serve(t).ClientURL(), Options{})
+	now := time.Now().UnixNano()
+	post := &bellhop.Post{Items: []bellhop.Item{to("p", "q")}}
+	event := post.Items[0].Event.ID
+	message, _, err := encodePost(post, now, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	letter, err := q.letter(t.Context(), outline(post, now), message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := pointer{home: "p", post: event, delivery: fresh("", now)}
+	if _, err := q.publish(t.Context(), w.message(q.names.pointer("q", event), "q", event, nil), ""); err != nil {
+		t.Fatal(err)
+	}
+	asked, err := q.nc.SubscribeSync("$JS.API.STREAM.MSG.GET." + q.names.events())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := take(t, q, "q")
+	stored := make(chan error, 1)
+	go func() {
+		_, err := asked.NextMsgWithContext(t.Context())
+		if err == nil {
+			_, err = q.publish(t.Context(), letter, "")
+		}
+		stored <- err
+	}()
+	if e, err := l.Event(t.Context()); err != nil || e.ID != event {
+		t.Errorf("%v, %v", e, err)
+	}
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRequestIsRepeated: whoever was asked first went before the answer.
+func TestRequestIsRepeated(t *testing.T) {
+	t.Parallel()
+	hasty := brisk
+	hasty.patience = 2 * time.Second
+	q := open(t, natstest.Serve(t).ClientURL(), Options{timing: hasty})
+	asked, err := q.nc.SubscribeSync("asked")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := asked.NextMsgWithContext(t.Context())
+		if err == nil {
+			var m *nats.Msg
+			if m, err = asked.NextMsgWithContext(t.Context()); err == nil {
+				err = m.Respond([]byte("answer"))
+			}
+		}
+		answered <- err
+	}()
+	if m, err := q.request(t.Context(), "asked", nil); err != nil || string(m.Data) != "answer" {
+		t.Errorf("%v, %v", m, err)
+	}
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSignsOfLifeGoOn: what is held stays ours while a server leaves a question unanswered.
+func TestSignsOfLifeGoOn(t *testing.T) {
+	t.Parallel()
+	patient := brisk
+	patient.patience = 8 * patience // a single try takes as long as the test
+	server := natstest.Serve(t)
+	q := open(t, server.ClientURL(), Options{timing: patient})
+	put(t, q, "p")
+	take(t, q, "p")
+	unanswered, err := q.nc.SubscribeSync("unanswered")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signs, err := q.nc.SubscribeSync("$JS.ACK.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.GlobalAccount().AddMapping("$JS.API.STREAM.MSG.GET."+q.names.records(), "unanswered"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := q.js.Stream(t.Context(), q.names.events())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.UnpinConsumer(t.Context(), consumer("p"), group); err != nil { // the pause is asked for under the next pin
+		t.Fatal(err)
+	}
+	put(t, q, "p")
+	if _, err := unanswered.NextMsgWithContext(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patient.ackWait); time.Now().Before(end); {
+		if _, err := signs.NextMsgWithContext(within(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -91,7 +91,12 @@ func (s *lease) Event(ctx context.Context) (*bellhop.Event, error) {
 		return nil, err
 	}
 	defer q.end()
-	return q.readEvent(ctx, s.home, s.post, s.event)
+	e, err := q.readEvent(ctx, s.home, s.post, s.event)
+	if errors.Is(err, bellhop.ErrNotFound) && sleep(ctx, q.o.patience/20) {
+		// The server that hands deliveries out may be a moment ahead of the stream's leader.
+		e, err = q.readEvent(ctx, s.home, s.post, s.event)
+	}
+	return e, err
 }
 
 // Settle ends the lease. What became of the delivery is published first, then the delivery is acknowledged: cut off
@@ -239,8 +244,9 @@ func (t *settlement) finish(id string) {
 		if err == nil {
 			break
 		}
-		q.logger.Warn("acknowledging a delivery", "provider", t.provider, "delivery", id, "error", err)
+		q.logger.Debug("acknowledging a delivery, and trying again", "provider", t.provider, "delivery", id, "error", err) // as whenever a leader changes
 		if time.Since(begun) > stubborn || !sleep(q.ctx, q.o.patience/10) {
+			q.logger.Warn("acknowledging a delivery", "provider", t.provider, "delivery", id, "error", err)
 			break
 		}
 	}
@@ -249,9 +255,7 @@ func (t *settlement) finish(id string) {
 
 // acknowledge tells the server that a delivery does not wait any more, and waits for its answer.
 func (q *Queue) acknowledge(ctx context.Context, reply string) error {
-	ctx, cancel := context.WithTimeout(ctx, q.o.patience)
-	defer cancel()
-	_, err := q.nc.RequestWithContext(ctx, reply, []byte("+ACK"))
+	_, err := q.request(ctx, reply, []byte("+ACK"))
 	return err
 }
 
