@@ -79,7 +79,7 @@ func TestChoose(t *testing.T) {
 		want     string
 	}{
 		{"", true, "steady rolling kill"},
-		{"", false, "steady rolling kill leader frozen quorum partition disk retry-after"},
+		{"", false, "steady rolling kill leader frozen quorum partition disk retry-after upgrade stepdown latency"},
 		{"kill,steady", false, "steady kill"},
 		{"kill,leader", true, "error"},
 		{"kill,kill", false, "error"},

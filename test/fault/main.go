@@ -12,8 +12,14 @@
 //	partition    one Bellhop is cut off from all servers: first by silence, then by resets
 //	disk         the disk of the server that leads the stream of events is full; needs root
 //	retry-after  one provider answers 429 with Retry-After, and meanwhile each Bellhop is killed
+//	upgrade      all servers are restarted, one after the other, as by the StatefulSet of the NATS Helm chart
+//	stepdown     the leaders of both streams and of all consumers step down on request, each several times
+//	latency      one Bellhop's way to NATS takes 30 to 60 ms, there and back each
 //
-// It exits with 1 if an event was lost, if one came twice in steady or rolling, if a request was sent within
+// In the last three, which are ordinary operation as well, a provider takes 5 to 20 seconds over one request of 500, which
+// is longer than NATS waits for a sign of life.
+//
+// It exits with 1 if an event was lost, if one came twice in ordinary operation, if a request was sent within
 // the time that Retry-After asked for, or if the rate limit of a provider did not hold. `make fault` runs it.
 package main
 

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // scenario is something that happens under load.
@@ -16,6 +21,8 @@ type scenario struct {
 	disk bool
 	// once has events come once only: in ordinary operation there is no excuse for a duplicate.
 	once bool
+	// sluggish has a provider take long over some requests, longer than the servers wait for a sign of life.
+	sluggish bool
 	// fail makes the fault and heals it.
 	fail func(ctx context.Context, w *world) error
 }
@@ -30,6 +37,9 @@ var scenarios = []scenario{
 	{name: "partition", nats: true, fail: partition},
 	{name: "disk", nats: true, disk: true, fail: disk},
 	{name: "retry-after", nats: true, fail: retryAfter},
+	{name: "upgrade", nats: true, once: true, sluggish: true, fail: upgrade},
+	{name: "stepdown", nats: true, once: true, sluggish: true, fail: stepDown},
+	{name: "latency", nats: true, once: true, sluggish: true, fail: latency},
 }
 
 func rolling(ctx context.Context, w *world) error {
@@ -124,6 +134,68 @@ func partition(ctx context.Context, w *world) error {
 		}
 	}
 	return nil
+}
+
+// upgrade is what a StatefulSet does: the next server follows once the one before is healthy again.
+func upgrade(ctx context.Context, w *world) error {
+	for _, s := range w.cluster.Servers {
+		if err := s.Retire(); err != nil {
+			return err
+		}
+		if err := s.Start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stepDown has each leader step down several times, one after the other, as operators do by `nats stream cluster
+// step-down` and `nats consumer cluster step-down`.
+func stepDown(ctx context.Context, w *world) error {
+	conn, err := nats.Connect(w.cluster.URL())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	stream, err := js.Stream(ctx, eventsStream)
+	if err != nil {
+		return err
+	}
+	leaders := []string{"STREAM.LEADER.STEPDOWN." + eventsStream, "STREAM.LEADER.STEPDOWN." + recordsStream}
+	consumers := stream.ConsumerNames(ctx)
+	for name := range consumers.Name() {
+		leaders = append(leaders, "CONSUMER.LEADER.STEPDOWN."+eventsStream+"."+name)
+	}
+	if err := consumers.Err(); err != nil {
+		return err
+	}
+	for range 5 {
+		for _, leader := range leaders {
+			m, err := conn.RequestWithContext(ctx, "$JS.API."+leader, nil)
+			if err == nil && !bytes.Contains(m.Data, []byte(`"success":true`)) {
+				err = fmt.Errorf("the answer is %s", m.Data)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", leader, err)
+			}
+			if err := pause(ctx, w.outage/8); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// latency makes one Bellhop's way to NATS a long one.
+func latency(ctx context.Context, w *world) error {
+	p := w.replicas[0].proxy
+	p.Slow(30 * time.Millisecond)
+	defer p.Heal()
+	return pause(ctx, 3*w.outage)
 }
 
 // disk restarts the server in the end: one that ran out of space turns JetStream off, and an operator has to

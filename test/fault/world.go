@@ -29,8 +29,11 @@ type options struct {
 	Log           io.Writer
 }
 
-// eventsStream is the stream that the default prefix names.
-const eventsStream = "BELLHOP_EVENTS"
+// The streams that the default prefix names.
+const (
+	eventsStream  = "BELLHOP_EVENTS"
+	recordsStream = "BELLHOP_RECORDS"
+)
 
 // diskSize is a multiple of what the load writes.
 const diskSize = 512 << 20
@@ -39,7 +42,7 @@ const diskSize = 512 << 20
 const (
 	plain   = iota
 	limited // by rateLimit
-	held    // answers 429 in the scenario about it
+	held    // answers 429, or is sluggish, in the scenarios about that
 	providers
 )
 
@@ -82,9 +85,16 @@ type destination struct {
 	server *httptest.Server
 
 	mu       sync.Mutex
+	sluggish bool
 	arrivals []time.Time
 	came     chan struct{} // has a token whenever a request came
 }
+
+// sluggishEach is which requests take a sluggish destination long: so few that those between them get their turn.
+const sluggishEach = 500
+
+// sluggishAnswer is how long the n-th of them takes, 5 to 20 seconds.
+func sluggishAnswer(n int) time.Duration { return time.Duration(5+n*7%16) * time.Second }
 
 func newDestination() *destination {
 	d := &destination{ledger: rig.NewLedger(), came: make(chan struct{}, 1)}
@@ -97,12 +107,23 @@ func newDestination() *destination {
 func (d *destination) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	d.arrivals = append(d.arrivals, time.Now())
+	n := len(d.arrivals)
+	long := d.sluggish && n%sluggishEach == 0
 	d.mu.Unlock()
 	select {
 	case d.came <- struct{}{}:
 	default:
 	}
+	if long && pause(r.Context(), sluggishAnswer(n/sluggishEach)) != nil {
+		return
+	}
 	d.sink.ServeHTTP(w, r)
+}
+
+func (d *destination) setSluggish(is bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sluggish = is
 }
 
 // next is when the first request after a time came.
@@ -162,12 +183,13 @@ func play(ctx context.Context, o options, s scenario) (r report, err error) {
 		d := newDestination()
 		w.destinations, urls = append(w.destinations, d), append(urls, d.server.URL)
 	}
+	w.destinations[held].setSluggish(s.sluggish)
 	// Twice the load's rate, so that it binds when a backlog is worked off, and never builds one.
 	limit := 2 * o.Rate
 	c := rig.Configuration{
 		Keys: rig.NewKeys(1), Providers: urls, Broadcast: true, CloudEvents: true, Concurrency: 8,
 		RateLimits: []string{limited: fmt.Sprintf("%.0f/s", limit)},
-		MinBackoff: 100 * time.Millisecond, MaxBackoff: time.Second,
+		Timeout:    time.Minute, MinBackoff: 100 * time.Millisecond, MaxBackoff: time.Second,
 	}
 	if err := c.Write(o.Dir); err != nil {
 		return r, err
@@ -222,6 +244,7 @@ func (w *world) under(ctx context.Context, load rig.Load, s scenario) (rig.Resul
 		if err == nil {
 			err = s.fail(ctx, w)
 		}
+		w.destinations[held].setSluggish(false) // or the stall at the end is its
 		if err != nil {
 			cancel() // the load has lost its purpose
 		}

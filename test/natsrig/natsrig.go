@@ -1,5 +1,6 @@
 // Package natsrig starts nats-servers as child processes on the loopback interface, a JetStream cluster of
-// file storage, and does to them what a bad day does: kill, freeze, fill the disk, cut the network (Proxy).
+// file storage, and does to them what a bad day does: kill, freeze, fill the disk, cut the network (Proxy); and what an
+// upgrade does (Retire).
 //
 // Everything it knows of the servers it reads from their monitoring endpoints, so that what is under test is
 // the only client.
@@ -101,12 +102,15 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	return c, nil
 }
 
-// configuration has no_advertise, or clients would learn the addresses behind a Proxy.
+// configuration has no_advertise, or clients would learn the addresses behind a Proxy. The times of the lame duck are
+// those of the NATS Helm chart.
 //
 // https://docs.nats.io/running-a-nats-service/configuration
 const configuration = `server_name: %q
 listen: %q
 http: %q
+lame_duck_grace_period: 10s
+lame_duck_duration: 30s
 jetstream { store_dir: %q }
 cluster { name: bellhop, listen: %q, no_advertise: true, routes: [%s] }
 `
@@ -159,6 +163,12 @@ func (s *Server) Kill() error { return s.process.Kill() }
 
 // Stop ends the server in good order.
 func (s *Server) Stop() error { return s.process.Stop() }
+
+// Retire ends the server as a StatefulSet of the NATS Helm chart does: as a lame duck it gives up what it leads, goes on
+// without JetStream while its clients have time to leave, and closes their connections one after the other.
+//
+// https://docs.nats.io/running-a-nats-service/nats_admin/lame_duck_mode
+func (s *Server) Retire() error { return s.process.StopBy(syscall.SIGUSR2) }
 
 // Freeze stops the server in its tracks: its connections stay open and are silent.
 func (s *Server) Freeze() error { return s.process.Signal(syscall.SIGSTOP) }

@@ -187,6 +187,18 @@ func TestDiskFills(t *testing.T) {
 	}
 }
 
+// TestRetire: a lame duck that no client holds up ends at once, and comes back.
+func TestRetire(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{Servers: 3}).Servers[0]
+	if err := s.Retire(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFillDiskNeedsOneOfItsOwn(t *testing.T) {
 	t.Parallel()
 	if err := (&Server{Name: "nats-0", dir: t.TempDir()}).FillDisk(); err == nil {

@@ -6,9 +6,10 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 )
 
-// Proxy stands between one client and all servers, and can cut them off from each other.
+// Proxy stands between one client and all servers, and can cut them off from each other, or slow them down.
 type Proxy struct {
 	listeners []net.Listener
 	wg        sync.WaitGroup
@@ -16,6 +17,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	flowing chan struct{} // closed while bytes pass
 	refuse  bool
+	delay   time.Duration
 	conns   map[*net.TCPConn]struct{}
 	closed  chan struct{}
 }
@@ -64,11 +66,18 @@ func (p *Proxy) Reset() {
 	}
 }
 
-// Heal ends Blackhole and Reset.
+// Slow is a network on which bytes are on their way for so long, and up to twice that.
+func (p *Proxy) Slow(delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = delay
+}
+
+// Heal ends Blackhole, Reset and Slow.
 func (p *Proxy) Heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refuse = false
+	p.refuse, p.delay = false, 0
 	if !isClosed(p.flowing) {
 		close(p.flowing)
 	}
@@ -158,13 +167,23 @@ func (p *Proxy) remove(conn *net.TCPConn) {
 	delete(p.conns, conn)
 }
 
-// pass waits while nothing passes, and returns false once the proxy closes.
+// pass waits as long as bytes are on their way, and returns false once the proxy closes.
 func (p *Proxy) pass() bool {
 	p.mu.Lock()
-	flowing := p.flowing
+	flowing, delay := p.flowing, p.delay
 	p.mu.Unlock()
 	select {
 	case <-flowing:
+	case <-p.closed:
+		return false
+	}
+	if delay == 0 {
+		return true
+	}
+	t := time.NewTimer(delay)
+	defer t.Stop()
+	select {
+	case <-t.C:
 		return true
 	case <-p.closed:
 		return false

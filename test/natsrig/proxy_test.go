@@ -137,3 +137,20 @@ func TestProxyReset(t *testing.T) {
 	write(t, conn, "after")
 	read(t, conn, "after")
 }
+
+func TestProxySlow(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t)
+	conn := dial(t, p)
+	const delay = 20 * time.Millisecond
+	p.Slow(delay)
+	began := time.Now()
+	write(t, conn, "there and back")
+	read(t, conn, "there and back")
+	if took := time.Since(began); took < 2*delay {
+		t.Errorf("there and back in %v", took)
+	}
+	p.Heal()
+	write(t, conn, "at once")
+	read(t, conn, "at once")
+}

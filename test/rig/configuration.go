@@ -26,6 +26,8 @@ type Configuration struct {
 	CloudEvents bool
 	// Concurrency is each provider's; the program's default if 0.
 	Concurrency int
+	// Timeout of each provider's answers; the program's default if 0.
+	Timeout time.Duration
 	// MinBackoff and MaxBackoff are each provider's; the program's defaults if 0.
 	MinBackoff, MaxBackoff time.Duration
 }
@@ -64,6 +66,9 @@ func (c *Configuration) Files() (config, secrets map[string][]byte) {
 		}
 		if i < len(c.RateLimits) && c.RateLimits[i] != "" {
 			fmt.Fprintf(&b, "  rateLimit: %s\n", c.RateLimits[i])
+		}
+		if c.Timeout > 0 {
+			fmt.Fprintf(&b, "  timeout: %v\n", c.Timeout)
 		}
 		if c.MinBackoff > 0 {
 			fmt.Fprintf(&b, "  retry: {minBackoff: %v, maxBackoff: %v}\n", c.MinBackoff, c.MaxBackoff)

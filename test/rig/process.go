@@ -83,8 +83,11 @@ func (p *Process) Kill() error {
 
 // Stop asks the process to end, waits for that, and kills it if it takes too long. An exit code other than 0
 // is an error.
-func (p *Process) Stop() error {
-	if err := p.Signal(syscall.SIGTERM); err != nil {
+func (p *Process) Stop() error { return p.StopBy(syscall.SIGTERM) }
+
+// StopBy is Stop with another signal.
+func (p *Process) StopBy(s os.Signal) error {
+	if err := p.Signal(s); err != nil {
 		return err
 	}
 	timeout := time.NewTimer(time.Minute)
