@@ -15,9 +15,8 @@ import (
 )
 
 var modelCases = []testCase{
-	{"A", func(r *rig) { newModel(r, 1).walk(1500) }},
-	{"B", func(r *rig) { newModel(r, 1).walk(1500) }},
-	{"C", func(r *rig) { newModel(r, 1).walk(1500) }},
+	{"A", func(r *rig) { newModel(r, 1).walk(700) }},
+	{"B", func(r *rig) { newModel(r, 1).walk(700) }},
 }
 
 // RunReplicas walks through operations at random, each by one of several queues that are open on one store.
