@@ -227,7 +227,8 @@ func TestReplayThroughAnother(t *testing.T) {
 type arrival struct {
 	jetstream.Msg // nothing else is asked of it
 	seq           uint64
-	started       int64 // when the delivery began that it stands for
+	started       int64  // when the delivery began that it stands for
+	pin           string // under which it is handed over
 	acked         bool
 }
 
@@ -238,8 +239,10 @@ func (a *arrival) InProgress() error { return nil }
 func (a *arrival) Subject() string { return testNames.pointer("p", "e") }
 
 func (a *arrival) Headers() nats.Header {
-	p := pointer{home: "p", post: "e", again: true, delivery: record.Delivery{Started: a.started}}
-	return p.message(a.Subject(), "p", "e", nil).Header
+	p := pointer{home: "p", post: "e", again: a.seq > 1, delivery: record.Delivery{Started: a.started}}
+	h := p.message(a.Subject(), "p", "e", nil).Header
+	h.Set("Nats-Pin-Id", a.pin)
+	return h
 }
 
 func (a *arrival) Metadata() (*jetstream.MsgMetadata, error) {
@@ -263,6 +266,7 @@ func TestReceivesTheSameDelivery(t *testing.T) {
 		"the same again":                      {come: []arrival{{seq: 1, started: 10}, {seq: 1, started: 10}}, left: 1},
 		"two replays of what is held":         {held: true, come: []arrival{{seq: 2, started: 20}, {seq: 3, started: 30}}, left: 3, void: []uint64{2}},
 		"two replays, the later first":        {held: true, come: []arrival{{seq: 3, started: 30}, {seq: 2, started: 20}}, left: 3, void: []uint64{2}},
+		"what is held again":                  {held: true, come: []arrival{{seq: 1, started: 10}}, left: 1},
 		"what is held again, before a replay": {held: true, come: []arrival{{seq: 1, started: 10}, {seq: 2, started: 20}}, left: 2},
 		"what is held again, after a replay":  {held: true, come: []arrival{{seq: 2, started: 20}, {seq: 1, started: 10}}, left: 2},
 	} {
@@ -280,8 +284,8 @@ func TestReceivesTheSameDelivery(t *testing.T) {
 			if c.held {
 				left, line = l.parked["e"], 0
 			}
-			if left == nil || left.seq != c.left || len(l.line) != line {
-				t.Fatalf("%+v is left, %d in line, want message %d", left, len(l.line), c.left)
+			if left == nil || left.seq != c.left || len(l.line) != line || c.held && left.looked {
+				t.Fatalf("%+v is left, %d in line, want message %d, to be looked up if one is held", left, len(l.line), c.left)
 			}
 			var void []uint64
 			for _, m := range c.come {
@@ -293,6 +297,23 @@ func TestReceivesTheSameDelivery(t *testing.T) {
 				t.Errorf("messages %d were given up, want %d", void, c.void)
 			}
 		})
+	}
+}
+
+// The first deliveries under a new pin are looked up, whatever the server says: the leader that handed them out before may
+// have died before it told anybody.
+func TestDoubtsWhatComesUnderANewPin(t *testing.T) {
+	t.Parallel()
+	q := open(t, natstest.Serve(t).ClientURL(), Options{})
+	l := q.lanes.open(q, "p")
+	for _, pin := range []string{"one", "another"} {
+		for n := range doubtful + 1 {
+			m := &arrival{seq: 1, started: 10, pin: pin}
+			l.receive(m, time.Now())
+			if is, want := l.waiting["e"].looked, n == doubtful; is != want {
+				t.Fatalf("delivery %d under pin %s: known to be fresh: %t", n, pin, is)
+			}
+		}
 	}
 }
 

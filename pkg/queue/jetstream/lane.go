@@ -24,6 +24,10 @@ import (
 // server, few enough that the signs of life cost little.
 const prefetch = 64
 
+// doubtful is how many deliveries under a new pin are looked up: a leader that dies may have handed out some without
+// telling the next one, which takes them for fresh.
+const doubtful = 512
+
 // maxRetries is how many deliveries that are due soon are kept here rather than by the server.
 const maxRetries = 1 << 10
 
@@ -107,6 +111,7 @@ type lane struct {
 	pin     string    // our pin, if we have one
 	checked bool      // the provider's pause was looked up under this pin
 	gathers bool      // what comes back to us under a new pin is still coming
+	doubts  int       // how many deliveries are to be looked up yet, though the server says that they are fresh
 	void    time.Time // when we learned that pins are void; the loop's alone
 	since   uint64    // what was stored up to then may have been delivered under another consumer; the loop's alone
 }
@@ -549,6 +554,10 @@ func (l *lane) receive(m jetstream.Msg, pulled time.Time) {
 			return
 		}
 	}
+	if l.doubts > 0 || held != nil {
+		e.looked = false
+	}
+	l.doubts = max(0, l.doubts-1)
 	if held != nil {
 		l.parked[event] = e
 		return
@@ -575,7 +584,9 @@ func (l *lane) own(pin string) {
 	err := l.q.lookUpPause(l.q.ctx, l.provider)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.gathers = l.gathers || pin != l.pin
+	if pin != l.pin {
+		l.gathers, l.doubts = true, doubtful
+	}
 	l.pin, l.checked = pin, err == nil
 	l.changedLocked()
 }
