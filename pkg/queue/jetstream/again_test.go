@@ -317,6 +317,16 @@ func TestDoubtsWhatComesUnderANewPin(t *testing.T) {
 	}
 }
 
+// tryingAgain are two replicas, and what the first is just trying again.
+func tryingAgain(t testing.TB) (a, b *Queue, l bellhop.Lease) {
+	t.Helper()
+	url := natstest.Serve(t).ClientURL()
+	a, b = open(t, url, Options{}), open(t, url, Options{})
+	id := put(t, a, "p")
+	settle(t, a, takeOf(t, a, "p", id), errDown, time.Time{})
+	return a, b, takeOf(t, a, "p", id)
+}
+
 // TestReplayThroughAnotherWhileDelivered replays what the other replica is just trying again: it is delivered once more
 // after that, whatever comes of the attempt.
 func TestReplayThroughAnotherWhileDelivered(t *testing.T) {
@@ -324,11 +334,8 @@ func TestReplayThroughAnotherWhileDelivered(t *testing.T) {
 	for name, err := range map[string]error{"delivered": nil, "to be tried again": errDown, "dead": errGone} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := natstest.Serve(t).ClientURL()
-			a, b := open(t, url, Options{}), open(t, url, Options{})
-			id := put(t, a, "p")
-			settle(t, a, takeOf(t, a, "p", id), errDown, time.Time{})
-			l := takeOf(t, a, "p", id)
+			a, b, l := tryingAgain(t)
+			id := l.Delivery().Event
 			if _, err := b.Replay(t.Context(), id, []bellhop.Target{{Provider: "p"}}); err != nil {
 				t.Fatal(err)
 			}
@@ -351,11 +358,8 @@ func TestReplayThroughAnotherWhileDelivered(t *testing.T) {
 // first replay waits then, and the second leaves it alone.
 func TestReplayThroughAnotherTwice(t *testing.T) {
 	t.Parallel()
-	url := natstest.Serve(t).ClientURL()
-	a, b := open(t, url, Options{}), open(t, url, Options{})
-	id := put(t, a, "p")
-	settle(t, a, takeOf(t, a, "p", id), errDown, time.Time{})
-	l := takeOf(t, a, "p", id)
+	a, b, l := tryingAgain(t)
+	id := l.Delivery().Event
 	replay := func() {
 		t.Helper()
 		if _, err := b.Replay(t.Context(), id, []bellhop.Target{{Provider: "p"}}); err != nil {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/bellhop-dev/bellhop/pkg/bellhop"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest"
 	"github.com/bellhop-dev/bellhop/pkg/queue/queuetest/natstest"
@@ -203,8 +205,8 @@ func TestListsWhatIsHardToFind(t *testing.T) {
 	}
 }
 
-// cutOff does what a Put does that gets no further than its post.
-func cutOff(t testing.TB, q *Queue, p *bellhop.Post) {
+// messageOf is the message of a post that is put now.
+func messageOf(t testing.TB, q *Queue, p *bellhop.Post) *nats.Msg {
 	t.Helper()
 	now := time.Now().UnixNano()
 	body, _, err := encodePost(p, now, 1<<20)
@@ -215,7 +217,13 @@ func cutOff(t testing.TB, q *Queue, p *bellhop.Post) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.publish(t.Context(), m, messageID(p.Key, 0)); err != nil {
+	return m
+}
+
+// cutOff does what a Put does that gets no further than its post.
+func cutOff(t testing.TB, q *Queue, p *bellhop.Post) {
+	t.Helper()
+	if _, err := q.publish(t.Context(), messageOf(t, q, p), messageID(p.Key, 0)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -576,18 +576,10 @@ func TestPutIsTriedAgain(t *testing.T) {
 func TestEventIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	q := open(t, natstest.Serve(t).ClientURL(), Options{})
-	now := time.Now().UnixNano()
 	post := &bellhop.Post{Items: []bellhop.Item{to("p", "q")}}
 	event := post.Items[0].Event.ID
-	message, _, err := encodePost(post, now, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	letter, err := q.letter(t.Context(), outline(post, now), message)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := pointer{home: "p", post: event, delivery: fresh("", now)}
+	letter := messageOf(t, q, post)
+	w := pointer{home: "p", post: event, delivery: fresh("", time.Now().UnixNano())}
 	if _, err := q.publish(t.Context(), w.message(q.names.pointer("q", event), "q", event, nil), ""); err != nil {
 		t.Fatal(err)
 	}
